@@ -1,0 +1,12 @@
+//! Who owns what: keys changed by compare-and-set, watched, and bound to leases.
+//!
+//! Owns: the one trait through which anything that must survive a process is written, and its three stores:
+//! etcd for clusters, redb for standalone, memory for tests.
+//! Promises: what [`MetadataStore::commit`] answered with `Ok` is durable and seen by every later read.
+//! Never: knows what a value means.
+mod store;
+
+pub use store::{
+    Error, Event, Expect, Key, Lease, LeaseId, MetadataStore, Operation, Page, Record, Retry, Token, Transaction,
+    Version, Watch,
+};

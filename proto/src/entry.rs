@@ -1,0 +1,191 @@
+//! The entry: what follows the command in a SEND or MESSAGE frame, stored as it came.
+//!
+//! ```text
+//! [0x0e01 u16][crc32c u32]   optional together; the checksum covers all that follows
+//! [metadata size u32][MessageMetadata][payload]
+//! ```
+//! A broker may put `[0x0e02 u16][size u32][BrokerEntryMetadata]` in front for clients that read it; a client never does.
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message;
+
+use crate::pulsar::MessageMetadata;
+
+const CHECKSUM_MAGIC: u16 = 0x0e01;
+
+/// The few fields of [`MessageMetadata`] that a broker acts on. Others are skipped, not copied.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EntryHead {
+    /// Who published it.
+    #[prost(string, required, tag = "1")]
+    pub producer_name: String,
+    /// Of the first message.
+    #[prost(uint64, required, tag = "2")]
+    pub sequence_id: u64,
+    /// Milliseconds since 1970 on the producer's clock.
+    #[prost(uint64, required, tag = "3")]
+    pub publish_time: u64,
+    /// Present if and only if the payload is a batch.
+    #[prost(int32, optional, tag = "11")]
+    pub num_messages_in_batch: Option<i32>,
+    /// Set on control entries that no consumer must see.
+    #[prost(int32, optional, tag = "20")]
+    pub marker_type: Option<i32>,
+}
+
+impl EntryHead {
+    /// How many permits and how much backlog the entry counts for. At least 1, whatever the producer wrote.
+    #[must_use]
+    pub fn messages(&self) -> u32 {
+        self.num_messages_in_batch.and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
+    }
+}
+
+/// An entry taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts {
+    /// The encoded [`MessageMetadata`].
+    pub metadata: Bytes,
+    /// Compressed, encrypted, batched, or plain: not for a broker to know.
+    pub payload: Bytes,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EntryError {
+    /// The bytes are not those the producer summed.
+    #[error("checksum failed: entry says {expected:#010x}, bytes give {found:#010x}")]
+    Checksum {
+        /// In the entry.
+        expected: u32,
+        /// Of the bytes.
+        found: u32,
+    },
+    /// Shorter than its own fields.
+    #[error("metadata runs past the end of the entry")]
+    Truncated,
+    /// Not the protocol's protobuf.
+    #[error("message metadata does not decode")]
+    Metadata(#[from] prost::DecodeError),
+}
+
+/// Checks the checksum if there is one, and finds the parts.
+pub fn split(mut entry: Bytes) -> Result<Parts, EntryError> {
+    if entry.len() >= 6 && entry[..2] == CHECKSUM_MAGIC.to_be_bytes() {
+        entry.advance(2);
+        let expected = entry.get_u32();
+        let found = crc32c::crc32c(&entry);
+        if expected != found {
+            return Err(EntryError::Checksum { expected, found });
+        }
+    }
+    parts(entry)
+}
+
+/// Finds the parts of an entry whose checksum was checked before it was stored.
+pub fn split_unchecked(mut entry: Bytes) -> Result<Parts, EntryError> {
+    if entry.len() >= 6 && entry[..2] == CHECKSUM_MAGIC.to_be_bytes() {
+        entry.advance(6);
+    }
+    parts(entry)
+}
+
+fn parts(mut entry: Bytes) -> Result<Parts, EntryError> {
+    let size = entry.try_get_u32().map_err(|_| EntryError::Truncated)? as usize;
+    if entry.len() < size {
+        return Err(EntryError::Truncated);
+    }
+    let metadata = entry.split_to(size);
+    Ok(Parts { metadata, payload: entry })
+}
+
+impl Parts {
+    /// What a broker acts on.
+    pub fn head(&self) -> Result<EntryHead, EntryError> {
+        Ok(EntryHead::decode(self.metadata.clone())?)
+    }
+}
+
+/// What a broker acts on, of an entry that was stored.
+pub fn head_of_stored(entry: &Bytes) -> Result<EntryHead, EntryError> {
+    split_unchecked(entry.clone())?.head()
+}
+
+/// Puts an entry together, with its checksum, as clients do.
+#[must_use]
+pub fn build(metadata: &MessageMetadata, payload: &[u8]) -> Bytes {
+    let size = metadata.encoded_len();
+    let mut entry = BytesMut::with_capacity(10 + size + payload.len());
+    entry.put_u16(CHECKSUM_MAGIC);
+    entry.put_u32(0);
+    entry.put_u32(u32::try_from(size).expect("metadata is far smaller than 4 GiB"));
+    metadata.encode(&mut entry).expect("room was reserved");
+    entry.put_slice(payload);
+    let checksum = crc32c::crc32c(&entry[6..]);
+    entry[2..6].copy_from_slice(&checksum.to_be_bytes());
+    entry.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> MessageMetadata {
+        MessageMetadata {
+            producer_name: "p".into(),
+            sequence_id: 5,
+            publish_time: 9,
+            num_messages_in_batch: Some(3),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_entry_comes_apart_into_what_it_was_built_from() {
+        let parts = split(build(&metadata(), b"payload")).expect("valid");
+        assert_eq!(MessageMetadata::decode(parts.metadata.clone()), Ok(metadata()));
+        assert_eq!(&parts.payload[..], b"payload");
+        let head = parts.head().expect("valid");
+        assert_eq!((head.sequence_id, head.publish_time, head.messages()), (5, 9, 3));
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found() {
+        let whole = build(&metadata(), b"payload");
+        for at in 2..whole.len() {
+            let mut bytes = whole.to_vec();
+            bytes[at] ^= 1;
+            assert!(matches!(split(bytes.into()), Err(EntryError::Checksum { .. })), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn an_entry_without_checksum_is_accepted() {
+        let whole = build(&metadata(), b"payload");
+        assert_eq!(split(whole.slice(6..)), split(whole));
+    }
+
+    #[test]
+    fn an_entry_cut_anywhere_is_an_error() {
+        let whole = build(&metadata(), b"").slice(6..);
+        for cut in 0..whole.len() {
+            assert_eq!(split(whole.slice(..cut)), Err(EntryError::Truncated), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_makes_no_sense_counts_as_one() {
+        for count in [None, Some(0), Some(-5), Some(i32::MIN)] {
+            let head = EntryHead { num_messages_in_batch: count, ..Default::default() };
+            assert_eq!(head.messages(), 1);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_split_or_fail_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
+            if let Ok(parts) = split(Bytes::from(bytes)) {
+                let _ = parts.head();
+            }
+        }
+    }
+}

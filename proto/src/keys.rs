@@ -1,0 +1,114 @@
+//! The table of contents of the metadata: every key there is, one function each.
+//!
+//! All keys stand behind the cluster's prefix, which the store adds. Ids are padded so that keys sort as numbers do.
+use crate::{BookieId, LedgerId, NamespaceName, TopicName};
+
+/// The cluster's instance id.
+pub const CLUSTER: &str = "cluster";
+/// The next block of ledger ids.
+pub const LEDGER_IDS: &str = "ids/ledger";
+/// Before all ledger records.
+pub const LEDGERS: &str = "ledgers/";
+/// Before all intents.
+pub const INTENTS: &str = "intents/";
+/// Before all bookie identities.
+pub const BOOKIES: &str = "bookies/known/";
+/// Before all bookies that take requests. Leased.
+pub const BOOKIES_AVAILABLE: &str = "bookies/available/";
+/// Before all live brokers. Leased.
+pub const BROKERS: &str = "brokers/";
+/// Before all owners of bundles. Leased.
+pub const BUNDLES: &str = "bundles/";
+/// Before all tenants.
+pub const TENANTS: &str = "tenants/";
+
+/// A ledger's record.
+#[must_use]
+pub fn ledger(ledger: LedgerId) -> String {
+    format!("{LEDGERS}{:020}", ledger.0)
+}
+
+/// The intent to delete a ledger.
+#[must_use]
+pub fn delete_ledger(ledger: LedgerId) -> String {
+    format!("{INTENTS}ledger/{:020}", ledger.0)
+}
+
+/// A bookie's identity.
+#[must_use]
+pub fn bookie(bookie: &BookieId) -> String {
+    format!("{BOOKIES}{bookie}")
+}
+
+/// A bookie's availability. Leased.
+#[must_use]
+pub fn bookie_available(bookie: &BookieId) -> String {
+    format!("{BOOKIES_AVAILABLE}{bookie}")
+}
+
+/// A live broker, by its advertised address. Leased.
+#[must_use]
+pub fn broker(address: &str) -> String {
+    format!("{BROKERS}{address}")
+}
+
+/// A bundle's owner; `range` as Pulsar writes it: `0x00000000_0x40000000`. Leased.
+#[must_use]
+pub fn bundle(namespace: &NamespaceName, range: &str) -> String {
+    format!("{BUNDLES}{namespace}/{range}")
+}
+
+/// A tenant.
+#[must_use]
+pub fn tenant(tenant: &str) -> String {
+    format!("{TENANTS}{tenant}")
+}
+
+/// Before a tenant's namespaces.
+#[must_use]
+pub fn namespaces(tenant: &str) -> String {
+    format!("namespaces/{tenant}/")
+}
+
+/// A namespace.
+#[must_use]
+pub fn namespace(namespace: &NamespaceName) -> String {
+    format!("namespaces/{namespace}")
+}
+
+/// Before a namespace's topics.
+#[must_use]
+pub fn topics(namespace: &NamespaceName) -> String {
+    format!("topics/{namespace}/")
+}
+
+/// A topic's record.
+#[must_use]
+pub fn topic(topic: &TopicName) -> String {
+    format!("topics/{}/{}", topic.namespace(), topic.local())
+}
+
+/// Before a namespace's partitioned topics.
+#[must_use]
+pub fn partitioned_topics(namespace: &NamespaceName) -> String {
+    format!("partitioned/{namespace}/")
+}
+
+/// How many partitions a topic has. Give the name without `-partition-N`.
+#[must_use]
+pub fn partitioned_topic(topic: &TopicName) -> String {
+    format!("partitioned/{}/{}/{}", topic.namespace(), topic.domain().as_str(), topic.local())
+}
+
+/// Before the versions of a topic's schema. Give the name without `-partition-N`.
+#[must_use]
+pub fn schemas(topic: &TopicName) -> String {
+    // Length first: a topic called `a/b` must not lie below a topic called `a`.
+    format!("schemas/{}/{}/{}/", topic.namespace(), topic.local().len(), topic.local())
+}
+
+/// One version of a topic's schema.
+#[must_use]
+pub fn schema(topic: &TopicName, version: u64) -> String {
+    format!("{}{version:020}", schemas(topic))
+}
