@@ -1,0 +1,123 @@
+//! What an operator may choose.
+use daemon::{ByteSize, HostPort, Problems};
+use ledger::QuorumPolicy;
+use serde::{Deserialize, Serialize};
+
+/// The broker's configuration. The file `deploy/broker.toml` equals the defaults, so deleting it changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The cluster's name: the prefix of its metadata, and what clients see. All processes of a cluster use the same.
+    pub cluster: String,
+    /// Where the metadata is: `etcd://HOST:PORT[,HOST:PORT…]`. Name all members, so that one may be away.
+    pub metadata: String,
+    /// Where clients connect. The host `[::]` takes IPv4 and IPv6; port 0 picks a free one.
+    pub listen: HostPort,
+    /// Where administration, lookups over HTTP, health and metrics are served.
+    pub http_listen: HostPort,
+    /// `HOST` or `HOST:PORT` under which clients and other brokers reach this broker. Empty: the listen host, or this
+    /// machine's name when that is a wildcard. Set it when that name means nothing to clients.
+    pub advertised_address: String,
+    /// Bookies that share a ledger. More than `write_quorum` spreads reads of one topic over more disks.
+    pub ensemble_size: u32,
+    /// Copies of each entry.
+    pub write_quorum: u32,
+    /// Copies that are synced before a producer gets its receipt. `write_quorum` − `ack_quorum` bookies may be slow or away
+    /// without anyone waiting; `ack_quorum` − 1 disks may be lost without losing an acknowledged message.
+    pub ack_quorum: u32,
+    /// Entries after which a topic starts its next ledger. Smaller frees space in smaller steps and costs metadata.
+    pub ledger_entries_max: u64,
+    /// Bytes after which a topic starts its next ledger.
+    pub ledger_bytes_max: ByteSize,
+    /// Seconds after which a topic that is written to starts its next ledger.
+    pub ledger_age_max_s: u64,
+    /// Memory for entries that were just published or read, over all topics. Consumers that keep up read from it.
+    pub cache_bytes: ByteSize,
+    /// Memory for messages that producers sent and bookies have not confirmed, over all topics. When it is full, the broker
+    /// stops reading from producers. Size it as (publish bandwidth) × (latency of a sync).
+    pub publish_bytes_max: ByteSize,
+    /// The largest message that is accepted. Clients learn it when they connect.
+    pub message_bytes_max: ByteSize,
+    /// Whether a topic comes into being when a client first uses it.
+    pub auto_create_topics: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let any = |port| HostPort { host: "::".into(), port };
+        Self {
+            cluster: "geminga".into(),
+            metadata: "etcd://localhost:2379".into(),
+            listen: any(6650),
+            http_listen: any(8080),
+            advertised_address: String::new(),
+            ensemble_size: 3,
+            write_quorum: 3,
+            ack_quorum: 2,
+            ledger_entries_max: 50_000,
+            ledger_bytes_max: ByteSize::mib(2048),
+            ledger_age_max_s: 4 * 60 * 60,
+            cache_bytes: ByteSize::mib(64),
+            publish_bytes_max: ByteSize::mib(64),
+            message_bytes_max: ByteSize::mib(5),
+            auto_create_topics: true,
+        }
+    }
+}
+
+impl Config {
+    /// How entries are spread.
+    #[must_use]
+    pub fn quorum(&self) -> QuorumPolicy {
+        QuorumPolicy { ensemble: self.ensemble_size, write: self.write_quorum, ack: self.ack_quorum }
+    }
+
+    /// All that is wrong, so that an operator fixes a file once.
+    pub fn problems(&self, problems: &mut Problems) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '=' | ':' | '.' | '_');
+        problems.unless(
+            !self.cluster.is_empty() && self.cluster.chars().all(plain),
+            "cluster",
+            "must be a name of letters, digits and - = : . _",
+        );
+        problems.unless(!self.metadata.is_empty(), "metadata", "must say where the metadata is: etcd://HOST:PORT");
+        problems.unless(
+            1 <= self.ack_quorum,
+            "ack_quorum",
+            "must be at least 1, or nothing is stored before a receipt",
+        );
+        problems.unless(
+            self.ack_quorum <= self.write_quorum,
+            "ack_quorum",
+            format!("{} is more than write_quorum {}", self.ack_quorum, self.write_quorum),
+        );
+        problems.unless(
+            self.write_quorum <= self.ensemble_size,
+            "write_quorum",
+            format!("{} is more than ensemble_size {}", self.write_quorum, self.ensemble_size),
+        );
+        problems.unless(self.ensemble_size <= 32, "ensemble_size", "must be at most 32");
+        problems.unless(
+            self.listen.port == 0 || self.listen.port != self.http_listen.port,
+            "http_listen",
+            format!("port {} is that of `listen`", self.listen.port),
+        );
+        problems.unless(1 <= self.ledger_entries_max, "ledger_entries_max", "must be at least 1");
+        problems.unless(
+            self.ledger_entries_max <= u64::from(u32::MAX),
+            "ledger_entries_max",
+            format!("must be at most {}", u32::MAX),
+        );
+        problems.unless(1 <= self.ledger_age_max_s, "ledger_age_max_s", "must be at least 1");
+        let message = self.message_bytes_max;
+        problems.unless(ByteSize::kib(1) <= message, "message_bytes_max", "must be at least 1 KiB");
+        problems.unless(message <= ByteSize::mib(64), "message_bytes_max", "must be at most 64 MiB");
+        problems.unless(message <= self.ledger_bytes_max, "ledger_bytes_max", "holds no message of message_bytes_max");
+        problems.unless(message <= self.cache_bytes, "cache_bytes", "holds no message of message_bytes_max");
+        problems.unless(
+            message <= self.publish_bytes_max,
+            "publish_bytes_max",
+            "holds no message of message_bytes_max",
+        );
+    }
+}
