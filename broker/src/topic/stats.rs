@@ -1,0 +1,159 @@
+//! What topics tell about themselves, under Pulsar's JSON names.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Of one topic. Rates are per second over the last window.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TopicStats {
+    pub(crate) msg_rate_in: f64,
+    pub(crate) msg_rate_out: f64,
+    pub(crate) msg_throughput_in: f64,
+    pub(crate) msg_throughput_out: f64,
+    pub(crate) average_msg_size: f64,
+    pub(crate) storage_size: u64,
+    pub(crate) backlog_size: u64,
+    pub(crate) msg_in_counter: u64,
+    pub(crate) bytes_in_counter: u64,
+    pub(crate) msg_out_counter: u64,
+    pub(crate) bytes_out_counter: u64,
+    pub(crate) publishers: Vec<PublisherStats>,
+    pub(crate) subscriptions: BTreeMap<String, SubscriptionStats>,
+    pub(crate) replication: BTreeMap<String, serde_json::Value>,
+    pub(crate) deduplication_status: String,
+    pub(crate) topic_creation_time_stamp: u64,
+    pub(crate) last_publish_time_stamp: u64,
+    pub(crate) waiting_publishers: u64,
+    pub(crate) owner_broker: Option<String>,
+}
+
+/// Of one producer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PublisherStats {
+    pub(crate) access_mode: String,
+    pub(crate) producer_id: u64,
+    pub(crate) msg_rate_in: f64,
+    pub(crate) msg_throughput_in: f64,
+    pub(crate) average_msg_size: f64,
+    pub(crate) chunked_message_rate: f64,
+    pub(crate) supports_partial_producer: bool,
+    pub(crate) producer_name: String,
+    pub(crate) address: String,
+    pub(crate) connected_since: String,
+    pub(crate) client_version: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Of one subscription.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SubscriptionStats {
+    pub(crate) msg_rate_out: f64,
+    pub(crate) msg_throughput_out: f64,
+    pub(crate) msg_rate_redeliver: f64,
+    pub(crate) msg_backlog: u64,
+    pub(crate) msg_backlog_no_delayed: u64,
+    pub(crate) msg_delayed: u64,
+    pub(crate) backlog_size: u64,
+    pub(crate) earliest_msg_publish_time_in_backlog: u64,
+    pub(crate) unacked_messages: u64,
+    pub(crate) blocked_subscription_on_unacked_msgs: bool,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) active_consumer_name: Option<String>,
+    pub(crate) msg_rate_expired: f64,
+    pub(crate) total_msg_expired: u64,
+    pub(crate) last_expire_timestamp: u64,
+    pub(crate) last_consumed_flow_timestamp: u64,
+    pub(crate) last_consumed_timestamp: u64,
+    pub(crate) last_acked_timestamp: u64,
+    pub(crate) last_mark_delete_advanced_timestamp: u64,
+    pub(crate) msg_out_counter: u64,
+    pub(crate) bytes_out_counter: u64,
+    pub(crate) message_ack_rate: f64,
+    pub(crate) is_durable: bool,
+    pub(crate) is_replicated: bool,
+    pub(crate) allow_out_of_order_delivery: bool,
+    pub(crate) consumers_after_mark_delete_position: BTreeMap<String, String>,
+    pub(crate) non_contiguous_deleted_messages_ranges: u64,
+    pub(crate) subscription_properties: BTreeMap<String, String>,
+    pub(crate) consumers: Vec<ConsumerStats>,
+}
+
+/// Of one consumer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ConsumerStats {
+    pub(crate) consumer_name: String,
+    pub(crate) available_permits: i64,
+    pub(crate) unacked_messages: u64,
+    pub(crate) blocked_consumer_on_unacked_msgs: bool,
+    pub(crate) avg_messages_per_entry: f64,
+    pub(crate) msg_rate_out: f64,
+    pub(crate) msg_throughput_out: f64,
+    pub(crate) msg_rate_redeliver: f64,
+    pub(crate) msg_out_counter: u64,
+    pub(crate) bytes_out_counter: u64,
+    pub(crate) message_ack_rate: f64,
+    pub(crate) address: String,
+    pub(crate) connected_since: String,
+    pub(crate) client_version: String,
+    pub(crate) last_acked_timestamp: u64,
+    pub(crate) last_consumed_timestamp: u64,
+    pub(crate) last_consumed_flow_timestamp: u64,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) key_hash_ranges: Option<Vec<String>>,
+}
+
+/// The chain of ledgers and the cursors of one topic.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct InternalStats {
+    pub(crate) entries_added_counter: u64,
+    pub(crate) number_of_entries: u64,
+    pub(crate) total_size: u64,
+    pub(crate) current_ledger_entries: u64,
+    pub(crate) current_ledger_size: u64,
+    pub(crate) last_ledger_created_timestamp: Option<String>,
+    pub(crate) waiting_cursors_count: u64,
+    pub(crate) pending_add_entries_count: u64,
+    pub(crate) last_confirmed_entry: String,
+    pub(crate) state: String,
+    pub(crate) ledgers: Vec<LedgerStats>,
+    pub(crate) cursors: BTreeMap<String, CursorStats>,
+    pub(crate) schema_ledgers: Vec<LedgerStats>,
+    pub(crate) compacted_ledger: LedgerStats,
+}
+
+/// One ledger of the chain. Numbers are -1 where there is none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct LedgerStats {
+    pub(crate) ledger_id: i64,
+    pub(crate) entries: i64,
+    pub(crate) size: i64,
+    pub(crate) offloaded: bool,
+    pub(crate) under_replicated: bool,
+}
+
+/// Where one subscription stands.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CursorStats {
+    pub(crate) mark_delete_position: String,
+    pub(crate) read_position: String,
+    pub(crate) waiting_read_op: bool,
+    pub(crate) pending_read_ops: u64,
+    pub(crate) messages_consumed_counter: u64,
+    pub(crate) cursor_ledger: i64,
+    pub(crate) cursor_ledger_last_entry: i64,
+    pub(crate) individually_deleted_messages: String,
+    pub(crate) last_ledger_switch_timestamp: Option<String>,
+    pub(crate) state: String,
+    pub(crate) active: bool,
+    pub(crate) number_of_entries_since_first_not_acked_message: u64,
+    pub(crate) total_non_contiguous_deleted_messages_range: u64,
+    pub(crate) properties: BTreeMap<String, u64>,
+}
