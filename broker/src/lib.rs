@@ -1,5 +1,42 @@
-//! The broker: connections, topics, subscriptions, and each topic's chain of ledgers. It has no disk.
+//! A broker speaks the Pulsar protocol to clients, and turns topics and subscriptions into ledgers and cursors.
+//!
+//! Owns: connections, the topics whose bundles it holds, their subscriptions and their chains of ledgers.
+//! Promises: a receipt or an acknowledgement that was answered survives the death of this process.
+//! Never: writes to a disk, or decodes a payload.
 #![allow(dead_code)] // Until the rooms are joined in `serve`.
+mod clock; // What everyone is given.
+mod config;
 mod connection; // In the order a message travels.
+mod namespaces; // What administration keeps.
+mod ownership;
+mod schemas;
 mod subscription;
 mod topic;
+
+use std::sync::Arc;
+
+use ledger::Ledgers;
+use metadata::MetadataStore;
+
+pub use clock::Clock;
+pub use config::Config;
+
+/// What a connection and an HTTP request need.
+#[derive(Debug)]
+#[allow(dead_code)]
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    /// How clients reach this broker: advertised `host:port`.
+    pub(crate) broker: String,
+    /// Names this start of this broker.
+    pub(crate) start: String,
+    /// Whether clients may come back the way they came, through any port mapping.
+    pub(crate) standalone: bool,
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) ledgers: Arc<dyn Ledgers>,
+    pub(crate) ownership: ownership::Ownership,
+    pub(crate) namespaces: namespaces::Namespaces,
+    pub(crate) schemas: schemas::Schemas,
+    pub(crate) topics: Arc<topic::Topics>,
+}
