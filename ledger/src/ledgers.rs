@@ -178,6 +178,14 @@ pub enum LedgerError {
         /// For people.
         reason: String,
     },
+    /// Not every bookie that may hold the ledger has confirmed a tombstone. Delete it again later.
+    #[error("ledger {ledger} is not deleted everywhere yet: {reason}")]
+    NotDeletedYet {
+        /// Which.
+        ledger: LedgerId,
+        /// Who has not confirmed, for people.
+        reason: String,
+    },
     /// The record could not be read or changed.
     #[error("ledger metadata: {0}")]
     Metadata(#[from] metadata::Error),
@@ -206,7 +214,8 @@ impl LedgerError {
             Self::TooFewBookies { .. }
             | Self::NoLiveQuorum { .. }
             | Self::Unreadable { .. }
-            | Self::Unsettled { .. } => Retry::Later,
+            | Self::Unsettled { .. }
+            | Self::NotDeletedYet { .. } => Retry::Later,
             Self::Metadata(error) => match error.retry() {
                 metadata::Retry::AfterReading => Retry::AfterReading,
                 metadata::Retry::Later => Retry::Later,

@@ -3,8 +3,18 @@
 //! Owns: a ledger's record and the protocol of its writers, readers and recoverers.
 //! Promises: an entry that was confirmed is readable until its ledger is deleted, whoever dies meanwhile.
 //! Never: knows what a topic is, or keeps an entry on a disk of its own.
-mod bookies;
-mod ledgers;
+mod bookies; // The two seams,
+pub mod conformance;
+mod ledgers; // and what every implementation of the second must do.
+
+mod ids; // What a ledger is called and what its record says.
+mod quorum;
+mod records;
+
+mod memory;
 
 pub use bookies::{Bookies, ConnectError, RequestSink, Session};
 pub use ledgers::{Above, Entry, LedgerError, LedgerWriter, Ledgers, QuorumPolicy, Retry, Sealed};
+pub use memory::MemoryLedgers;
+pub use quorum::ENSEMBLE_MAX;
+pub use records::delete_intent;
