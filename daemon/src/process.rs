@@ -1,0 +1,160 @@
+//! The life of a process, from its command line to its exit code.
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Loaded, Settings, Sources};
+use crate::{Drain, Failure};
+
+/// The longest a drain may take, from the signal to the exit.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// Reads the command line and the configuration, then runs `body` as [`supervise`] does. `name` is the binary's.
+pub fn run<C, F>(name: &'static str, about: &'static str, body: F) -> ExitCode
+where
+    C: Serialize + DeserializeOwned + Default + Settings,
+    F: AsyncFnOnce(C, Drain) -> Result<(), Failure>,
+{
+    let matches = match command::<C>(name, about).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return answer_command_line(&error),
+    };
+    let loaded = config::load::<C>(&sources(&matches, std::env::vars_os()));
+    supervise(name, async |drain| {
+        let Loaded { config, warnings } = loaded?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        body(config, drain).await
+    })
+}
+
+/// Runs `body` on a runtime of its own, with the log on stderr. SIGTERM and SIGINT ask for a drain; a second one, or a drain
+/// longer than [`GRACE`], ends the process with 70. A failure is printed and gives the exit code.
+pub fn supervise<F>(name: &'static str, body: F) -> ExitCode
+where
+    F: AsyncFnOnce(Drain) -> Result<(), Failure>,
+{
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
+    };
+    let outcome = runtime.block_on(async {
+        let drain = Drain::new();
+        let ended = ended_by_signals(drain.clone())?;
+        tokio::select! {
+            outcome = Box::pin(body(drain)) => outcome,
+            failure = ended => Err(failure),
+        }
+    });
+    runtime.shutdown_background(); // Whatever still blocks a thread has had its time.
+    report(name, outcome)
+}
+
+/// Tells whoever started this process that it serves: one JSON line on stdout, `ready` first, then `addresses` by name.
+pub fn announce_ready(addresses: &[(&str, String)]) {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let members: String =
+        addresses.iter().map(|(name, address)| format!(",{}:{}", text(name), text(address))).collect();
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{{\"ready\":true{members}}}").and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "nobody reads the readiness line");
+    }
+}
+
+fn command<C: Serialize + Default>(name: &'static str, about: &'static str) -> Command {
+    let keys = format!(
+        "Keys and their defaults:\n{}\nThe environment variable GEMINGA_A__B_C gives the key a.b_c; it wins over the file, and --set over both.",
+        config::describe::<C>()
+    );
+    let file = Arg::new("config").long("config").value_name("FILE").help("Configuration in TOML");
+    let set = Arg::new("set").long("set").value_name("KEY=VALUE").help("Sets one key; may be repeated");
+    Command::new(name)
+        .about(about)
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(file.value_parser(clap::value_parser!(PathBuf)))
+        .arg(set.action(ArgAction::Append))
+        .after_help(keys)
+}
+
+fn sources(matches: &ArgMatches, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources {
+    Sources {
+        file: matches.get_one("config").cloned(),
+        environment: environment.collect(),
+        set: matches.get_many("set").unwrap_or_default().cloned().collect(),
+    }
+}
+
+/// Prints what clap has to say: help and version are fine, anything else is wrong usage (64, where clap itself would say 2).
+#[must_use]
+pub fn answer_command_line(error: &clap::Error) -> ExitCode {
+    let _ = error.print(); // With stdout or stderr gone there is nobody to tell.
+    if error.use_stderr() { crate::Exit::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+/// Logs to stderr, by `RUST_LOG` or from `info` up. A panic is logged like anything else.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env();
+    let wrong = filter.as_ref().err().map(ToString::to_string).filter(|_| std::env::var_os("RUST_LOG").is_some());
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
+    if started.is_err() {
+        return; // Another supervisor of this process, in a test, has done all this.
+    }
+    if let Some(error) = wrong {
+        tracing::warn!("RUST_LOG is ignored: {error}");
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let payload = panic.payload();
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
+        let trace = std::backtrace::Backtrace::capture();
+        tracing::error!(place, %trace, "panicked: {text}");
+    }));
+}
+
+/// From the first signal on `drain` is asked for; the future returns once the process must end at once.
+fn ended_by_signals(drain: Drain) -> Result<impl Future<Output = Failure>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::internal(format!("cannot listen to signals: {error}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        next(&mut terminate, &mut interrupt).await;
+        tracing::info!("draining; a second signal ends at once");
+        drain.request();
+        tokio::select! {
+            () = next(&mut terminate, &mut interrupt) => Failure::internal("ended by a second signal before the drain was done"),
+            () = tokio::time::sleep(GRACE) => Failure::internal(format!("the drain was not done within {} s", GRACE.as_secs())),
+        }
+    })
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => (),
+        _ = interrupt.recv() => (),
+    }
+}
+
+fn report(name: &str, outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "{name}: {failure}"); // With stderr gone the code must do.
+            failure.exit.into()
+        }
+    }
+}
