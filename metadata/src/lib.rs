@@ -4,9 +4,20 @@
 //! etcd for clusters, redb for standalone, memory for tests.
 //! Promises: what [`MetadataStore::commit`] answered with `Ok` is durable and seen by every later read.
 //! Never: knows what a value means.
+pub mod conformance;
+mod ext;
+mod keyspace;
+mod lease;
+mod limits;
+mod memory;
 mod store;
+mod watch;
 
+pub use ext::MetadataStoreExt;
+pub use lease::Lease;
+pub use memory::MemoryStore;
 pub use store::{
-    Error, Event, Expect, Key, Lease, LeaseId, MetadataStore, Operation, Page, Record, Retry, Token, Transaction,
-    Version, Watch,
+    DEADLINE, Error, Event, Expect, Key, LeaseId, MetadataStore, Operation, Page, Record, Retry, Token, Transaction,
+    Version,
 };
+pub use watch::Watch;

@@ -1,9 +1,13 @@
 //! The seam: the trait and the values that cross it.
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+use crate::lease::Lease;
+use crate::watch::Watch;
 
 /// Names a record. UTF-8, at most [`Key::BYTES_MAX`], sorted as bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +33,12 @@ impl From<String> for Key {
 impl From<&str> for Key {
     fn from(text: &str) -> Self {
         Self(text.into())
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -76,6 +86,16 @@ impl Expect {
     pub fn unchanged(record: Option<&Record>) -> Self {
         record.map_or(Self::Absent, |record| Self::Version(record.version))
     }
+
+    /// Whether a record of version `found` (`None`: no record) is what was asked for.
+    #[must_use]
+    pub fn is_met_by(self, found: Option<Version>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => found.is_none(),
+            Self::Version(version) => found == Some(version),
+        }
+    }
 }
 
 /// A step of a transaction.
@@ -109,9 +129,22 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Larger values are refused by [`MetadataStore::commit`].
+    pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
     /// Writes a record that belongs to no lease.
     pub fn put(key: impl Into<Key>, value: impl Into<Bytes>, expect: Expect) -> Self {
         Self::Put { key: key.into(), value: value.into(), expect, lease: None }
+    }
+
+    /// Writes a record that goes when `lease` ends.
+    pub fn put_leased(key: impl Into<Key>, value: impl Into<Bytes>, expect: Expect, lease: LeaseId) -> Self {
+        Self::Put { key: key.into(), value: value.into(), expect, lease: Some(lease) }
+    }
+
+    /// Asks for a record's state without changing it.
+    pub fn check(key: impl Into<Key>, expect: Expect) -> Self {
+        Self::Check { key: key.into(), expect }
     }
 
     /// Removes a record.
@@ -136,7 +169,8 @@ impl Operation {
     }
 }
 
-/// Up to 100 operations on different keys that happen together or not at all.
+/// Up to 100 operations on different keys that happen together or not at all. Its size, counted as the bytes of all values
+/// and three times those of all keys, is at most [`Transaction::BYTES_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     /// Stamped on every record it writes.
@@ -146,6 +180,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// More operations are refused: etcd takes 128 at most.
+    pub const OPERATIONS_MAX: usize = 100;
+
+    /// Larger ones are refused: etcd takes requests of 1.5 MiB, in which a key stands up to three times.
+    pub const BYTES_MAX: usize = 1408 * 1024;
+
     /// A transaction with a token of its own.
     #[must_use]
     #[allow(clippy::new_without_default)]
@@ -164,40 +204,8 @@ pub struct Page {
 }
 
 /// Ties records to this process being alive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
-
-/// A lease that is kept alive in the background until it is dropped, which ends it soon, or revoked, which ends it at once.
-#[derive(Debug)]
-pub struct Lease {
-    pub(crate) id: LeaseId,
-    pub(crate) lost: tokio::sync::watch::Receiver<bool>,
-    pub(crate) keeper: tokio_util::task::AbortOnDropHandle<()>,
-    pub(crate) revoke: tokio::sync::mpsc::Sender<tokio::sync::oneshot::Sender<()>>,
-}
-
-impl Lease {
-    /// To put in [`Operation::Put`].
-    #[must_use]
-    pub fn id(&self) -> LeaseId {
-        self.id
-    }
-
-    /// Returns once the lease has ended and its records are gone or going. Take a new one then. Cancel safe.
-    pub async fn lost(&mut self) {
-        // A keeper that is gone keeps nothing alive.
-        let _ = self.lost.wait_for(|lost| *lost).await;
-    }
-
-    /// Ends the lease now, so that others need not wait for it to run out. Best effort: returns within two seconds.
-    pub async fn revoke(self) {
-        let (done, ended) = tokio::sync::oneshot::channel();
-        if self.revoke.send(done).await.is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
-        }
-        self.keeper.abort();
-    }
-}
 
 /// A change of a record: what it became, or `None` when it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,23 +214,6 @@ pub struct Event {
     pub key: Key,
     /// What it is now.
     pub record: Option<Record>,
-}
-
-/// Changes below a prefix, from the moment [`MetadataStore::watch`] returned. A hint only: an event may be lost when the
-/// store is away, and then the watch ends with an error, upon which the caller lists again and takes a new one.
-#[derive(Debug)]
-pub struct Watch {
-    pub(crate) events: tokio::sync::mpsc::Receiver<Result<Vec<Event>, Error>>,
-}
-
-impl Watch {
-    /// The next changes, in order; `Err` once, at the end. Cancel safe.
-    pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
-        match self.events.recv().await {
-            Some(events) => events,
-            None => Err(Error::Unavailable { reason: "the watch has ended".into() }),
-        }
-    }
 }
 
 /// Why the store did not do as asked, named by what the caller does next.
