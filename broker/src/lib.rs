@@ -7,6 +7,8 @@
 mod clock; // What everyone is given.
 mod config;
 mod connection; // In the order a message travels.
+mod cursor;
+mod log;
 mod namespaces; // What administration keeps.
 mod ownership;
 mod schemas;

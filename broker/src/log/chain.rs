@@ -1,0 +1,137 @@
+//! The chain: which positions exist, and in which order. Pure.
+use proto::{EntryId, LedgerId, Position};
+
+/// A ledger of the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChainLedger {
+    /// Which.
+    pub ledger: LedgerId,
+    /// Confirmed entries.
+    pub entries: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Milliseconds since 1970; `None` while it is open.
+    pub sealed_at: Option<u64>,
+}
+
+/// The ledgers of a topic as far as they are confirmed.
+///
+/// Ids rise; only the last may grow. An entry exists if its ledger is listed and it lies below that ledger's count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chain {
+    ledgers: Vec<ChainLedger>,
+    highest: LedgerId,
+}
+
+impl Chain {
+    /// `highest` is the highest id that was ever listed.
+    pub(crate) fn new(ledgers: Vec<ChainLedger>, highest: LedgerId) -> Self {
+        assert!(ledgers.windows(2).all(|pair| pair[0].ledger < pair[1].ledger), "ledger ids of a topic only grow");
+        let highest = ledgers.last().map_or(highest, |last| last.ledger.max(highest));
+        Self { ledgers, highest }
+    }
+
+    /// In order.
+    pub(crate) fn ledgers(&self) -> &[ChainLedger] {
+        &self.ledgers
+    }
+
+    /// The highest id that was ever listed.
+    pub(crate) fn highest(&self) -> LedgerId {
+        self.highest
+    }
+
+    /// One ledger.
+    pub(crate) fn ledger(&self, ledger: LedgerId) -> Option<&ChainLedger> {
+        let at = self.ledgers.binary_search_by_key(&ledger, |listed| listed.ledger).ok()?;
+        Some(&self.ledgers[at])
+    }
+
+    /// Lists a new ledger at the end.
+    pub(crate) fn push(&mut self, ledger: LedgerId) {
+        assert!(self.highest < ledger, "ledger ids of a topic only grow");
+        self.highest = ledger;
+        self.ledgers.push(ChainLedger { ledger, entries: 0, bytes: 0, sealed_at: None });
+    }
+
+    /// Notes that more of a ledger is confirmed.
+    pub(crate) fn grow(&mut self, ledger: LedgerId, entries: u64, bytes: u64) {
+        let listed =
+            self.ledgers.iter_mut().rfind(|listed| listed.ledger == ledger).expect("the open ledger is listed");
+        listed.entries += entries;
+        listed.bytes += bytes;
+    }
+
+    /// Notes how a ledger ended.
+    pub(crate) fn seal(&mut self, ledger: LedgerId, entries: u64, bytes: u64, at: u64) {
+        let listed =
+            self.ledgers.iter_mut().rfind(|listed| listed.ledger == ledger).expect("a sealed ledger is listed");
+        assert!(listed.entries <= entries, "a ledger's end covers everything that was confirmed");
+        *listed = ChainLedger { ledger, entries, bytes, sealed_at: Some(at) };
+    }
+
+    /// The position after the last confirmed entry.
+    ///
+    /// Of a chain without entries: above every position there ever was, and not above any there will be.
+    pub(crate) fn end(&self) -> Position {
+        match self.ledgers.iter().rfind(|listed| 0 < listed.entries) {
+            Some(last) => Position { ledger: last.ledger, entry: EntryId(last.entries) },
+            None if self.highest == LedgerId(0) => Position::EARLIEST,
+            None => match self.ledgers.first() {
+                Some(first) => Position { ledger: first.ledger, entry: EntryId::FIRST },
+                None => Position::new(self.highest.0 + 1, 0),
+            },
+        }
+    }
+
+    /// The first existing position, or the end.
+    pub(crate) fn first(&self) -> Position {
+        self.at_or_after(Position::EARLIEST)
+    }
+
+    /// The last confirmed entry.
+    pub(crate) fn last(&self) -> Option<Position> {
+        self.before(self.end())
+    }
+
+    /// Whether an entry lies there.
+    pub(crate) fn contains(&self, position: Position) -> bool {
+        self.ledger(position.ledger).is_some_and(|listed| position.entry.0 < listed.entries)
+    }
+
+    /// The first existing position not before `position`, or the end.
+    pub(crate) fn at_or_after(&self, position: Position) -> Position {
+        let at = self.ledgers.partition_point(|listed| listed.ledger < position.ledger);
+        for listed in &self.ledgers[at..] {
+            let entry = if listed.ledger == position.ledger { position.entry } else { EntryId::FIRST };
+            if entry.0 < listed.entries {
+                return Position { ledger: listed.ledger, entry };
+            }
+        }
+        self.end()
+    }
+
+    /// The last existing position before `position`.
+    pub(crate) fn before(&self, position: Position) -> Option<Position> {
+        let above = self.ledgers.partition_point(|listed| listed.ledger <= position.ledger);
+        self.ledgers[..above].iter().rev().find_map(|listed| {
+            let below =
+                if listed.ledger == position.ledger { position.entry.0.min(listed.entries) } else { listed.entries };
+            Some(Position { ledger: listed.ledger, entry: EntryId(below.checked_sub(1)?) })
+        })
+    }
+
+    /// Entries in `[from, to)`.
+    pub(crate) fn count(&self, from: Position, to: Position) -> u64 {
+        if to <= from {
+            return 0;
+        }
+        let first = self.ledgers.partition_point(|listed| listed.ledger < from.ledger);
+        let counts = self.ledgers[first..].iter().take_while(|listed| listed.ledger <= to.ledger).map(|listed| {
+            let low = if listed.ledger == from.ledger { from.entry.0.min(listed.entries) } else { 0 };
+            let high = if listed.ledger == to.ledger { to.entry.0.min(listed.entries) } else { listed.entries };
+            high - low
+        });
+        counts.sum()
+    }
+}
