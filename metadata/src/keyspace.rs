@@ -13,21 +13,27 @@ use crate::store::{Error, Event, Key, LeaseId, Operation, Page, Record, Transact
 /// Beyond this a page ends early, with `more` set, so that listing large values does not fill the memory.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Where records without a lease are kept.
-pub(crate) trait Durable {
+/// Where records without a lease are read.
+pub(crate) trait Readable {
     /// As last put, also within a commit that is not finished.
     fn get(&self, key: &Key) -> Result<Option<Record>, Error>;
+}
+
+/// Where records without a lease are kept.
+pub(crate) trait Durable: Readable {
     /// Replaces what was there.
     fn put(&mut self, record: &Record) -> Result<(), Error>;
     /// Removes what may be there.
     fn delete(&mut self, key: &Key) -> Result<(), Error>;
 }
 
-impl Durable for BTreeMap<Key, Record> {
+impl Readable for BTreeMap<Key, Record> {
     fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         Ok(self.get(key).cloned())
     }
+}
 
+impl Durable for BTreeMap<Key, Record> {
     fn put(&mut self, record: &Record) -> Result<(), Error> {
         self.insert(record.key.clone(), record.clone());
         Ok(())
@@ -183,7 +189,7 @@ impl Keyspace {
 }
 
 /// A record from where it is.
-pub(crate) fn get(leased: &Leased, durable: &impl Durable, key: &Key) -> Result<Option<Record>, Error> {
+pub(crate) fn get(leased: &Leased, durable: &impl Readable, key: &Key) -> Result<Option<Record>, Error> {
     match leased.get(key) {
         Some((_, record)) => Ok(Some(record.clone())),
         None => durable.get(key),

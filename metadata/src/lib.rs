@@ -5,6 +5,8 @@
 //! Promises: what [`MetadataStore::commit`] answered with `Ok` is durable and seen by every later read.
 //! Never: knows what a value means.
 pub mod conformance;
+mod embedded;
+mod envelope;
 mod ext;
 mod keyspace;
 mod lease;
@@ -13,6 +15,7 @@ mod memory;
 mod store;
 mod watch;
 
+pub use embedded::RedbStore;
 pub use ext::MetadataStoreExt;
 pub use lease::Lease;
 pub use memory::MemoryStore;

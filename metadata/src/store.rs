@@ -217,7 +217,7 @@ pub struct Event {
 }
 
 /// Why the store did not do as asked, named by what the caller does next.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A record was not as expected. Nothing was written.
     #[error("`{key}` has changed since it was read")]
