@@ -1,0 +1,154 @@
+//! The consumers of one subscription, and whose turn it is.
+use crate::outbox::Serial;
+
+/// Messages a consumer of a Shared subscription may hold unacknowledged, as in Apache Pulsar.
+const UNACKED_MAX: u64 = 50_000;
+/// Messages a consumer gets before the next has its turn, as in Apache Pulsar.
+const TURN_MESSAGES: u32 = 20;
+
+/// What decides what a consumer gets.
+#[derive(Debug, Clone)]
+pub(crate) struct Consumer {
+    pub(crate) serial: Serial,
+    pub(crate) name: String,
+    /// Lower comes first.
+    pub(crate) priority: i32,
+    /// Messages it has room for. A batch may take it below zero.
+    pub(crate) permits: i64,
+    /// Whether its connection takes more.
+    pub(crate) room: bool,
+    /// Messages delivered and not acknowledged. Counted for Shared subscriptions only.
+    pub(crate) unacked: u64,
+    /// Too many of them. Ends at half.
+    pub(crate) blocked: bool,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) messages_out: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) entries_out: u64,
+}
+
+impl Consumer {
+    pub(crate) fn new(serial: Serial, name: String, priority: i32, epoch: Option<u64>) -> Self {
+        Self {
+            serial,
+            name,
+            priority,
+            permits: 0,
+            room: true,
+            unacked: 0,
+            blocked: false,
+            epoch,
+            messages_out: 0,
+            bytes_out: 0,
+            entries_out: 0,
+        }
+    }
+
+    fn takes(&self) -> bool {
+        0 < self.permits && self.room && !self.blocked
+    }
+
+    pub(super) fn delivered(&mut self, messages: u32, bytes: usize) {
+        self.permits -= i64::from(messages);
+        self.messages_out += u64::from(messages);
+        self.bytes_out += bytes as u64;
+        self.entries_out += 1;
+    }
+
+    pub(super) fn block(&mut self) {
+        self.blocked = if self.blocked { UNACKED_MAX / 2 < self.unacked } else { UNACKED_MAX <= self.unacked };
+    }
+}
+
+/// All of them, ordered by priority, then name, then arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    all: Vec<Consumer>,
+    active: Option<Serial>,
+    turn: Turn,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    of: Option<Serial>,
+    /// Messages it had before this turn.
+    since: u64,
+}
+
+impl Consumers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.all.iter()
+    }
+
+    pub(crate) fn get(&self, serial: Serial) -> Option<&Consumer> {
+        self.all.iter().find(|consumer| consumer.serial == serial)
+    }
+
+    pub(super) fn get_mut(&mut self, serial: Serial) -> Option<&mut Consumer> {
+        self.all.iter_mut().find(|consumer| consumer.serial == serial)
+    }
+
+    pub(super) fn add(&mut self, consumer: Consumer) {
+        fn rank(consumer: &Consumer) -> (i32, &str, Serial) {
+            (consumer.priority, &consumer.name, consumer.serial)
+        }
+        let at = self.all.partition_point(|there| rank(there) < rank(&consumer));
+        self.all.insert(at, consumer);
+    }
+
+    pub(super) fn remove(&mut self, serial: Serial) -> Option<Consumer> {
+        let at = self.all.iter().position(|consumer| consumer.serial == serial)?;
+        Some(self.all.remove(at))
+    }
+
+    /// The one that receives, unless all do.
+    pub(crate) fn active(&self) -> Option<Serial> {
+        self.active
+    }
+
+    pub(super) fn set_active(&mut self, active: Option<Serial>) {
+        self.active = active;
+    }
+
+    /// Out of those with the best priority.
+    pub(super) fn elect(&self, partition: Option<u32>) -> Option<Serial> {
+        let best = self.all.first()?.priority;
+        let group = self.all.iter().take_while(|consumer| consumer.priority == best).count();
+        let at = partition.unwrap_or(0) as usize % group;
+        Some(self.all[at].serial)
+    }
+
+    /// Messages that can be taken now.
+    pub(super) fn permits(&self, shared: bool) -> u64 {
+        let counted = self.all.iter().filter(|consumer| shared || Some(consumer.serial) == self.active);
+        counted.filter(|consumer| consumer.takes()).map(|consumer| consumer.permits.unsigned_abs()).sum()
+    }
+
+    /// Who gets the next entry.
+    pub(super) fn pick(&mut self, shared: bool) -> Option<Serial> {
+        if !shared {
+            return self.active.filter(|active| self.get(*active).is_some_and(Consumer::takes));
+        }
+        let best = self.all.iter().find(|consumer| consumer.takes())?.priority;
+        let takes = |consumer: &&Consumer| consumer.priority == best && consumer.takes();
+        let current = self.turn.of.and_then(|serial| self.all.iter().position(|consumer| consumer.serial == serial));
+        if let Some(current) = current.map(|at| &self.all[at]).filter(takes)
+            && current.messages_out - self.turn.since < u64::from(TURN_MESSAGES)
+        {
+            return Some(current.serial);
+        }
+        let start = current.map_or(0, |at| at + 1);
+        let (before, after) = self.all.split_at(start);
+        let next = after.iter().chain(before).find(takes)?;
+        self.turn = Turn { of: Some(next.serial), since: next.messages_out };
+        Some(next.serial)
+    }
+}
