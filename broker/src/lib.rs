@@ -10,8 +10,11 @@ mod connection; // In the order a message travels.
 mod cursor;
 mod log;
 mod namespaces; // What administration keeps.
+mod outbox;
 mod ownership;
+mod rate;
 mod schemas;
+mod stats;
 mod subscription;
 mod topic;
 
@@ -40,5 +43,5 @@ pub(crate) struct Context {
     pub(crate) ownership: ownership::Ownership,
     pub(crate) namespaces: namespaces::Namespaces,
     pub(crate) schemas: schemas::Schemas,
-    pub(crate) topics: Arc<topic::Topics>,
+    pub(crate) topics: topic::Topics,
 }

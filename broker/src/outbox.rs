@@ -300,6 +300,11 @@ impl Push<'_> {
         self.queue.pieces.push_back(entry);
     }
 
+    /// Whether more deliveries may follow.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.waiting < DELIVERY_BYTES_MAX
+    }
+
     /// CLOSE_PRODUCER, unasked.
     pub(crate) fn send_producer_away(&mut self, producer_id: u64, serial: Serial) {
         self.write_off(serial);
@@ -359,4 +364,19 @@ fn encode(kind: Type, field: u32, command: &impl Message, rest: usize, buffer: &
 /// The message id that says: none.
 pub(crate) fn no_message_id() -> MessageIdData {
     MessageIdData { ledger_id: u64::MAX, entry_id: u64::MAX, ..Default::default() }
+}
+
+/// A client as topics and subscriptions know it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Where answers go.
+    pub(crate) outbox: Outbox,
+    /// `/ip:port`, as Pulsar's tools write it.
+    pub(crate) address: String,
+    /// As it introduced itself.
+    pub(crate) version: String,
+    /// The step of the protocol that it speaks.
+    pub(crate) protocol: i32,
+    /// As a text for people.
+    pub(crate) connected_since: String,
 }

@@ -153,7 +153,10 @@ impl Dispatch {
             self.redelivered.clear();
         }
         assert!(kind == self.kind, "a consumer of another kind must be refused before");
-        assert!(kind != SubType::Exclusive || self.consumers.is_empty(), "one consumer holds an Exclusive subscription");
+        assert!(
+            kind != SubType::Exclusive || self.consumers.is_empty(),
+            "one consumer holds an Exclusive subscription"
+        );
         self.consumers.add(consumer);
     }
 

@@ -1,17 +1,21 @@
 //! Why a topic, a producer or a subscription does not do what was asked.
+use proto::TopicName;
+
+use crate::log::LogError;
+use crate::subscription::SubscriptionError;
 
 /// Named by what the asker does next. [`crate::connection`] turns each into the protocol's code, the HTTP side into a status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TopicError {
     /// There is no such topic. Create it or give up.
-    #[error("Topic not found: {0}")]
-    NotFound(String),
+    #[error("Topic {0} does not exist")]
+    NotFound(TopicName),
     /// Another broker serves it, or will: look it up again.
-    #[error("Topic is not served by this broker: {0}")]
-    NotOwner(String),
+    #[error("Topic {0} is not served by this broker")]
+    NotOwner(TopicName),
     /// It is being closed, moved or reloaded: try again.
-    #[error("Topic is temporarily unavailable: {0}")]
-    Unavailable(String),
+    #[error("Topic {0} is temporarily unavailable")]
+    Unavailable(TopicName),
     /// Producers or connected consumers are in the way of a delete without force.
     #[error("Topic has active producers/subscriptions")]
     ActiveUsers,
@@ -20,7 +24,7 @@ pub(crate) enum TopicError {
     ProducerBusy(String),
     /// Another consumer holds the subscription.
     #[error("{0}")]
-    ConsumerBusy(String),
+    ConsumerBusy(&'static str),
     /// There is no such subscription.
     #[error("Subscription not found")]
     SubscriptionNotFound,
@@ -29,11 +33,35 @@ pub(crate) enum TopicError {
     SubscriptionExists,
     /// It will not be done, now or later.
     #[error("{0}")]
-    NotAllowed(String),
+    NotAllowed(&'static str),
     /// The state of the subscription speaks against it.
     #[error("{0}")]
-    Refused(String),
+    Refused(&'static str),
     /// Storage or metadata failed: try again later.
     #[error("{0}")]
     Storage(String),
+}
+
+impl TopicError {
+    pub(super) fn from_log(error: &LogError, name: &TopicName) -> Self {
+        match error {
+            LogError::NotFound { .. } => Self::NotFound(name.clone()),
+            LogError::Fenced { .. } | LogError::Closed => Self::Unavailable(name.clone()),
+            LogError::DataMissing { .. } | LogError::Corrupt { .. } | LogError::Ledger(_) | LogError::Metadata(_) => {
+                Self::Storage(error.to_string())
+            }
+        }
+    }
+
+    pub(super) fn from_subscription(error: &SubscriptionError, name: &TopicName) -> Self {
+        match error {
+            SubscriptionError::Busy { text, .. } => Self::ConsumerBusy(text),
+            SubscriptionError::NotFound => Self::SubscriptionNotFound,
+            SubscriptionError::NotAllowed(text) => Self::NotAllowed(text),
+            SubscriptionError::ActiveConsumers => Self::ActiveUsers,
+            SubscriptionError::Refused(text) => Self::Refused(text),
+            SubscriptionError::Closed => Self::Unavailable(name.clone()),
+            SubscriptionError::Log(error) => Self::from_log(error, name),
+        }
+    }
 }

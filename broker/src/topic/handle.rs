@@ -1,78 +1,249 @@
 //! What others may ask of a topic.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use proto::entry::head_of_stored;
+use proto::pulsar::MessageIdData;
+use proto::pulsar::command_subscribe::SubType;
 use proto::{Position, TopicName};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::{InternalStats, TopicError, TopicStats};
+use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish};
+use super::task::{Command, Make};
+use super::{ResetTo, SubscribeAt, TopicError};
+use crate::log::{LogError, LogReader};
+use crate::outbox::{Serial, no_message_id};
+use crate::stats::{InternalStats, LedgerStats, TopicStats};
+use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
 
-/// Where a new subscription starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SubscribeAt {
-    /// Before everything that is kept.
-    Earliest,
-    /// After everything that is there.
-    Latest,
-    /// At this position: what lies there is delivered.
-    Position(Position),
-    /// At the first entry published at that time or later, in milliseconds since 1970.
-    Time(u64),
+/// What can be known of a topic without asking its task.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) name: TopicName,
+    /// Of message ids.
+    pub(super) partition: Option<i32>,
+    pub(super) reader: LogReader,
+    pub(super) created_at: u64,
+    /// The task has ended and the log is closed.
+    pub(super) gone: CancellationToken,
 }
-
-/// Where an existing subscription goes.
-pub(crate) type ResetTo = SubscribeAt;
 
 /// Talks to one topic's task. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct TopicHandle {}
+pub(crate) struct TopicHandle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) mailbox: mpsc::Sender<Command>,
+}
+
+/// A consumer that wants in, and how its subscription is made if it is not there.
+#[derive(Debug)]
+pub(crate) struct ConsumerWanted {
+    pub(crate) subscription: Arc<str>,
+    pub(crate) at: SubscribeAt,
+    pub(crate) properties: Properties,
+    pub(crate) attach: Attach,
+}
 
 impl TopicHandle {
     /// Which topic.
     pub(crate) fn name(&self) -> &TopicName {
-        unreachable!("not built yet")
+        &self.shared.name
+    }
+
+    /// Whether both talk to the same task.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Whether the topic is on its way out.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
+    /// Returns once the topic's task has ended.
+    pub(super) async fn gone(&self) {
+        self.shared.gone.cancelled().await;
+    }
+
+    /// Hands over all that one read of a socket brought for this topic. `false` when the topic has ended.
+    pub(crate) async fn publish(&self, batch: Vec<Publish>) -> bool {
+        self.mailbox.send(Command::Publish(batch)).await.is_ok()
+    }
+
+    /// Lets a producer in.
+    pub(crate) async fn attach(
+        &self,
+        attach: impl FnOnce(oneshot::Sender<Result<ProducerAttached, ProducerRefused>>) -> AttachProducer,
+    ) -> Result<ProducerAttached, ProducerRefused> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || ProducerRefused { error: self.unavailable(), holder: None };
+        self.mailbox.send(Command::Attach(Box::new(attach(reply)))).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Lets a producer go: with a request id after its receipts, and answered with SUCCESS. `false` when the topic has ended.
+    pub(crate) async fn detach(&self, serial: Serial, request_id: Option<u64>) -> bool {
+        self.mailbox.send(Command::Detach { serial, request_id }).await.is_ok()
+    }
+
+    /// Lets a consumer in.
+    pub(crate) async fn subscribe(
+        &self,
+        wanted: impl FnOnce(subscription::Reply<ConsumerHandle>) -> ConsumerWanted,
+    ) -> Result<ConsumerHandle, SubscriptionError> {
+        let (reply, answer) = oneshot::channel();
+        let ConsumerWanted { subscription: name, at, properties, attach } = wanted(reply);
+        let make = Some(Make { durable: attach.durable, kind: attach.kind, at, properties });
+        let command = Command::Subscribe { name, make, attach: Box::new(attach) };
+        self.mailbox.send(command).await.map_err(|_| SubscriptionError::Closed)?;
+        answer.await.map_err(|_| SubscriptionError::Closed)?
     }
 
     /// The last entry, or `None` while there is none.
     pub(crate) fn last_position(&self) -> Option<Position> {
-        unreachable!("not built yet")
+        self.shared.reader.last()
+    }
+
+    /// The id of the last message, within its batch if it is in one; of an empty topic the id that says none.
+    pub(crate) async fn last_message_id(&self) -> Result<MessageIdData, TopicError> {
+        let partition = self.shared.partition;
+        let Some(last) = self.last_position() else {
+            return Ok(MessageIdData { partition, ..no_message_id() });
+        };
+        let entries = self.shared.reader.read(last, 1, 1).await.map_err(|error| self.log_error(&error))?;
+        let head = entries.first().and_then(|entry| head_of_stored(&entry.bytes).ok());
+        let batch_index = head.and_then(|head| head.num_messages_in_batch).map(|count| count.max(1) - 1);
+        Ok(MessageIdData { partition, batch_index, ..last.to_message_id() })
     }
 
     /// Counters of the topic, its producers and its subscriptions.
     pub(crate) async fn stats(&self) -> Result<TopicStats, TopicError> {
-        unreachable!("not built yet")
+        let mut stats = *self.ask(Command::Stats).await?;
+        for subscription in self.ask(Command::Subscriptions).await? {
+            if let Ok(one) = subscription.ask(subscription::Command::Stats).await {
+                stats.msg_rate_out += one.msg_rate_out;
+                stats.msg_throughput_out += one.msg_throughput_out;
+                stats.msg_out_counter += one.msg_out_counter;
+                stats.bytes_out_counter += one.bytes_out_counter;
+                stats.backlog_size = stats.backlog_size.max(one.backlog_size);
+                stats.subscriptions.insert(subscription.name.to_string(), *one);
+            }
+        }
+        stats.storage_size = self.shared.reader.chain().iter().map(|listed| listed.bytes).sum();
+        stats.topic_creation_time_stamp = self.shared.created_at;
+        stats.deduplication_status = "Disabled".into();
+        Ok(stats)
     }
 
     /// Ledgers and cursors.
     pub(crate) async fn internal_stats(&self) -> Result<InternalStats, TopicError> {
-        unreachable!("not built yet")
+        let chain = self.shared.reader.chain();
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let open = chain.last().filter(|last| last.sealed_at.is_none());
+        let none = LedgerStats { ledger_id: -1, entries: -1, size: -1, ..Default::default() };
+        let mut stats = InternalStats {
+            entries_added_counter: self.ask(Command::Stats).await?.msg_in_counter,
+            number_of_entries: chain.iter().map(|listed| listed.entries).sum(),
+            total_size: chain.iter().map(|listed| listed.bytes).sum(),
+            current_ledger_entries: open.map_or(0, |listed| listed.entries),
+            current_ledger_size: open.map_or(0, |listed| listed.bytes),
+            last_confirmed_entry: self.last_position().map_or_else(|| "-1:-1".into(), |last| last.to_string()),
+            state: if open.is_some() { "LedgerOpened" } else { "ClosedLedger" }.into(),
+            ledgers: chain
+                .iter()
+                .map(|listed| LedgerStats {
+                    ledger_id: signed(listed.ledger.0),
+                    entries: signed(listed.entries),
+                    size: signed(listed.bytes),
+                    ..Default::default()
+                })
+                .collect(),
+            compacted_ledger: none,
+            ..Default::default()
+        };
+        for subscription in self.ask(Command::Subscriptions).await? {
+            if let Ok(cursor) = subscription.ask(subscription::Command::Cursor).await {
+                stats.cursors.insert(subscription.name.to_string(), *cursor);
+            }
+        }
+        Ok(stats)
     }
 
     /// Names of the subscriptions, non-durable ones too.
     pub(crate) async fn subscriptions(&self) -> Result<Vec<String>, TopicError> {
-        unreachable!("not built yet")
+        let all = self.ask(Command::Subscriptions).await?;
+        Ok(all.into_iter().map(|subscription| subscription.name.to_string()).collect())
     }
 
     /// Makes a durable subscription without a consumer. [`TopicError::SubscriptionExists`] when it is there.
     pub(crate) async fn create_subscription(
         &self,
-        _name: &str,
-        _at: SubscribeAt,
-        _properties: BTreeMap<String, String>,
+        name: &str,
+        at: SubscribeAt,
+        properties: BTreeMap<String, String>,
     ) -> Result<(), TopicError> {
-        unreachable!("not built yet")
+        if self.find(name, None).await.is_ok() {
+            return Err(TopicError::SubscriptionExists);
+        }
+        let properties = properties.into_iter().collect();
+        let make = Make { durable: true, kind: SubType::Exclusive, at, properties };
+        let subscription = self.find(name, Some(make)).await?;
+        self.of(subscription.ask(subscription::Command::Cursor).await)?; // Answered once it is written down.
+        Ok(())
     }
 
     /// Removes a subscription. Without `force`, connected consumers are in the way ([`TopicError::ActiveUsers`]).
-    pub(crate) async fn delete_subscription(&self, _name: &str, _force: bool) -> Result<(), TopicError> {
-        unreachable!("not built yet")
+    pub(crate) async fn delete_subscription(&self, name: &str, force: bool) -> Result<(), TopicError> {
+        let subscription = self.find(name, None).await?;
+        self.of(subscription.ask(|reply| subscription::Command::Delete { force, reply }).await)
     }
 
     /// Acknowledges everything that is there.
-    pub(crate) async fn skip_all(&self, _name: &str) -> Result<(), TopicError> {
-        unreachable!("not built yet")
+    pub(crate) async fn skip_all(&self, name: &str) -> Result<(), TopicError> {
+        let subscription = self.find(name, None).await?;
+        self.of(subscription.ask(subscription::Command::SkipAll).await)
     }
 
     /// Moves a subscription. Its consumers are closed first and come back by themselves.
-    pub(crate) async fn reset(&self, _name: &str, _to: ResetTo) -> Result<(), TopicError> {
-        unreachable!("not built yet")
+    pub(crate) async fn reset(&self, name: &str, to: ResetTo) -> Result<(), TopicError> {
+        let subscription = self.find(name, None).await?;
+        self.of(subscription.ask(|reply| subscription::Command::Reset(to, reply)).await)
+    }
+
+    /// Whether a producer or a consumer is connected.
+    pub(super) async fn has_users(&self) -> Result<bool, TopicError> {
+        let stats = self.stats().await?;
+        let consumed = stats.subscriptions.values().any(|subscription| !subscription.consumers.is_empty());
+        Ok(consumed || !stats.publishers.is_empty())
+    }
+
+    /// Asks the task to end and waits until it has.
+    pub(super) async fn end(&self, keep: bool) {
+        let _ = self.mailbox.send(Command::End { keep }).await;
+        self.gone().await;
+    }
+
+    async fn find(&self, name: &str, make: Option<Make>) -> Result<SubscriptionHandle, TopicError> {
+        let found = self.ask(|reply| Command::Subscription { name: name.into(), make, reply }).await?;
+        found.ok_or(TopicError::SubscriptionNotFound)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, TopicError> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(command(reply)).await.map_err(|_| self.unavailable())?;
+        answer.await.map_err(|_| self.unavailable())
+    }
+
+    fn of<T>(&self, outcome: Result<T, SubscriptionError>) -> Result<T, TopicError> {
+        outcome.map_err(|error| TopicError::from_subscription(&error, self.name()))
+    }
+
+    fn log_error(&self, error: &LogError) -> TopicError {
+        TopicError::from_log(error, self.name())
+    }
+
+    fn unavailable(&self) -> TopicError {
+        TopicError::Unavailable(self.name().clone())
     }
 }

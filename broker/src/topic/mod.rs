@@ -4,11 +4,17 @@
 //! Promises: receipts are answered in the order of the sends; a topic is loaded once, however many ask for it.
 //! Never: touches a socket, or lets one topic wait for another.
 mod error;
-mod handle;
+mod handle; // What others ask,
+mod producers; // and who answers.
 mod registry;
-mod stats;
+mod task;
 
+pub(crate) use crate::stats::*;
+pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
-pub(crate) use handle::{ResetTo, SubscribeAt, TopicHandle};
-pub(crate) use registry::Topics;
-pub(crate) use stats::*;
+pub(crate) use handle::{ConsumerWanted, TopicHandle};
+pub(crate) use producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish, Refusal};
+pub(crate) use registry::{TopicSetup, Topics};
+
+/// Where an existing subscription goes.
+pub(crate) type ResetTo = SubscribeAt;

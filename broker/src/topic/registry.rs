@@ -1,41 +1,269 @@
 //! The topics that are loaded here.
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 use proto::TopicName;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{TopicError, TopicHandle};
+use super::handle::Shared;
+use super::{TopicError, TopicHandle, task};
+use crate::Clock;
+use crate::log::{self, LogContext};
+use crate::outbox::Serial;
 
-/// The registry of loaded topics: one per process, shared as `Arc`.
-#[derive(Debug)]
-pub(crate) struct Topics {}
+/// What the registry is made of.
+pub(crate) struct TopicSetup {
+    pub(crate) log: LogContext,
+    /// Whether this broker serves a topic.
+    pub(crate) owns: Box<dyn Fn(&TopicName) -> bool + Send + Sync>,
+    /// `<cluster>-<number of this start>`: names of producers begin with it, so that no two starts give the same.
+    pub(crate) producer_prefix: String,
+    pub(crate) clock: Clock,
+}
+
+impl fmt::Debug for TopicSetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicSetup").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// The registry of loaded topics: one per process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics(Arc<Registry>);
+
+/// What topic tasks share.
+pub(super) struct Registry {
+    setup: TopicSetup,
+    /// A mutex and not a task: it is held for a look-up, and each SEND of a new connection would wait for such a task.
+    slots: Mutex<HashMap<TopicName, Slot>>,
+    pub(super) tasks: TaskTracker,
+    pub(super) clock: Clock,
+    producers: AtomicU64,
+    serials: AtomicU64,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("topics", &self.slots.lock().len()).finish_non_exhaustive()
+    }
+}
+
+/// `None` until whoever is at it has done it.
+type Outcome = Option<Result<TopicHandle, TopicError>>;
+
+#[derive(Clone)]
+enum Slot {
+    /// Someone loads or deletes it; changes once that is done.
+    Busy(watch::Receiver<Outcome>),
+    Loaded(TopicHandle),
+}
+
+impl Registry {
+    /// A name that no producer had before.
+    pub(super) fn producer_name(&self) -> String {
+        format!("{}-{}", self.setup.producer_prefix, self.producers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The task of `topic` has ended.
+    pub(super) fn forget(&self, topic: &Arc<Shared>) {
+        let mut slots = self.slots.lock();
+        if matches!(slots.get(&topic.name), Some(Slot::Loaded(handle)) if Arc::ptr_eq(&handle.shared, topic)) {
+            slots.remove(&topic.name);
+        }
+    }
+
+    async fn load(self: &Arc<Self>, name: &TopicName, create: bool) -> Result<TopicHandle, TopicError> {
+        let failed = |error: log::LogError| TopicError::from_log(&error, name);
+        let loaded = match log::load(&self.setup.log, name).await {
+            Err(log::LogError::NotFound { .. }) if create => {
+                log::create(&self.setup.log, name, HashMap::new()).await.map_err(failed)?;
+                log::load(&self.setup.log, name).await.map_err(failed)?
+            }
+            outcome => outcome.map_err(failed)?,
+        };
+        let shared = Arc::new(Shared {
+            name: name.clone(),
+            partition: name.partition().and_then(|number| i32::try_from(number).ok()),
+            reader: loaded.log.reader(),
+            created_at: loaded.created_at,
+            gone: CancellationToken::new(),
+        });
+        Ok(task::spawn(shared, loaded, self.clone()))
+    }
+}
+
+/// What to do about a slot.
+enum Found {
+    Handle(TopicHandle),
+    Wait(watch::Receiver<Outcome>),
+    /// Nobody is at it: the finder is, now.
+    Mine(watch::Sender<Outcome>, watch::Receiver<Outcome>),
+}
 
 impl Topics {
+    /// No topic is loaded yet.
+    pub(crate) fn new(setup: TopicSetup) -> Self {
+        let clock = setup.clock.clone();
+        Self(Arc::new(Registry {
+            setup,
+            slots: Mutex::default(),
+            tasks: TaskTracker::new(),
+            clock,
+            producers: AtomicU64::new(0),
+            serials: AtomicU64::new(0),
+        }))
+    }
+
+    /// A name for a producer or consumer that no other has.
+    pub(crate) fn serial(&self) -> Serial {
+        Serial(self.0.serials.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// The topic, loaded if it is not. A topic without a record is made first when `create` says so; whether it may be made
     /// (tenant, namespace, partition count) is for the caller to check before. [`TopicError::NotFound`] otherwise.
-    pub(crate) async fn open(&self, _name: &TopicName, _create: bool) -> Result<TopicHandle, TopicError> {
-        unreachable!("not built yet")
+    pub(crate) async fn open(&self, name: &TopicName, create: bool) -> Result<TopicHandle, TopicError> {
+        loop {
+            if !(self.0.setup.owns)(name) {
+                return Err(TopicError::NotOwner(name.clone()));
+            }
+            match self.find(name) {
+                Found::Handle(handle) if !handle.is_closed() => return Ok(handle),
+                Found::Handle(closing) => closing.gone().await,
+                Found::Wait(outcome) => match wait(outcome).await {
+                    Some(Err(TopicError::NotFound(_))) if create => {} // That one was not to make it.
+                    Some(outcome) => return outcome,
+                    None => {} // Deleted, or given up: look again.
+                },
+                Found::Mine(sender, outcome) => {
+                    self.start_loading(name, create, sender);
+                    return wait(outcome).await.unwrap_or_else(|| Err(TopicError::Unavailable(name.clone())));
+                }
+            }
+        }
+    }
+
+    fn find(&self, name: &TopicName) -> Found {
+        let mut slots = self.0.slots.lock();
+        match slots.get(name) {
+            Some(Slot::Loaded(handle)) => Found::Handle(handle.clone()),
+            Some(Slot::Busy(outcome)) => Found::Wait(outcome.clone()),
+            None => {
+                let (sender, outcome) = watch::channel(None);
+                slots.insert(name.clone(), Slot::Busy(outcome.clone()));
+                Found::Mine(sender, outcome)
+            }
+        }
+    }
+
+    /// In a task of its own: the one who asked may go away, the others who wait may not be let down.
+    fn start_loading(&self, name: &TopicName, create: bool, outcome: watch::Sender<Outcome>) {
+        let (topics, name) = (self.clone(), name.clone());
+        self.0.tasks.spawn(async move {
+            let mut freed = Freed { topics: &topics, name: &name, handle: None };
+            let loaded = topics.0.load(&name, create).await;
+            let loaded = match loaded {
+                Ok(handle) if !(topics.0.setup.owns)(&name) => {
+                    handle.end(true).await;
+                    Err(TopicError::NotOwner(name.clone()))
+                }
+                loaded => loaded,
+            };
+            if let Err(error) = &loaded {
+                tracing::debug!(topic = %name, %error, "topic was not loaded");
+            }
+            freed.handle = loaded.as_ref().ok().cloned();
+            drop(freed);
+            outcome.send_replace(Some(loaded));
+        });
     }
 
     /// The topic, if it is loaded.
-    pub(crate) fn get(&self, _name: &TopicName) -> Option<TopicHandle> {
-        unreachable!("not built yet")
+    pub(crate) fn get(&self, name: &TopicName) -> Option<TopicHandle> {
+        match self.0.slots.lock().get(name) {
+            Some(Slot::Loaded(handle)) if !handle.is_closed() => Some(handle.clone()),
+            _ => None,
+        }
     }
 
     /// All that are loaded.
     pub(crate) fn loaded(&self) -> Vec<TopicHandle> {
-        unreachable!("not built yet")
+        let slots = self.0.slots.lock();
+        let loaded = slots.values().filter_map(|slot| match slot {
+            Slot::Loaded(handle) if !handle.is_closed() => Some(handle.clone()),
+            _ => None,
+        });
+        loaded.collect()
     }
 
     /// Answers what is in flight, sends producers and consumers away, closes the topic. Returns when it is closed.
-    pub(crate) async fn unload(&self, _name: &TopicName) {
-        unreachable!("not built yet")
+    pub(crate) async fn unload(&self, name: &TopicName) {
+        let slot = self.0.slots.lock().get(name).cloned();
+        let handle = match slot {
+            None => return,
+            Some(Slot::Loaded(handle)) => handle,
+            Some(Slot::Busy(outcome)) => match wait(outcome).await {
+                Some(Ok(handle)) => handle,
+                _ => return,
+            },
+        };
+        handle.end(true).await;
     }
 
     /// [`unload`](Self::unload) for all that match, side by side.
-    pub(crate) async fn unload_where(&self, _which: impl Fn(&TopicName) -> bool + Send) {
-        unreachable!("not built yet")
+    pub(crate) async fn unload_where(&self, which: impl Fn(&TopicName) -> bool + Send) {
+        let names: Vec<TopicName> = self.0.slots.lock().keys().filter(|name| which(name)).cloned().collect();
+        futures::future::join_all(names.iter().map(|name| self.unload(name))).await;
     }
 
     /// Deletes a topic, loaded or not. Without `force`, producers and connected consumers are in the way.
-    pub(crate) async fn delete(&self, _name: &TopicName, _force: bool) -> Result<(), TopicError> {
-        unreachable!("not built yet")
+    pub(crate) async fn delete(&self, name: &TopicName, force: bool) -> Result<(), TopicError> {
+        if !(self.0.setup.owns)(name) {
+            return Err(TopicError::NotOwner(name.clone()));
+        }
+        let sender = loop {
+            match self.find(name) {
+                Found::Mine(sender, _) => break sender,
+                Found::Wait(outcome) => drop(wait(outcome).await),
+                Found::Handle(handle) if handle.is_closed() => handle.gone().await,
+                Found::Handle(handle) => {
+                    if !force && handle.has_users().await? {
+                        return Err(TopicError::ActiveUsers);
+                    }
+                    handle.end(false).await;
+                }
+            }
+        };
+        let freed = Freed { topics: self, name, handle: None };
+        let deleted = log::delete(&self.0.setup.log, name).await;
+        drop(freed);
+        drop(sender); // Whoever waits looks again.
+        deleted.map_err(|error| TopicError::from_log(&error, name))
     }
+}
+
+/// Ends [`Slot::Busy`], also when its task is dropped halfway.
+struct Freed<'a> {
+    topics: &'a Topics,
+    name: &'a TopicName,
+    handle: Option<TopicHandle>,
+}
+
+impl Drop for Freed<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.topics.0.slots.lock();
+        match self.handle.take().filter(|handle| !handle.is_closed()) {
+            Some(handle) => drop(slots.insert(self.name.clone(), Slot::Loaded(handle))),
+            None => drop(slots.remove(self.name)),
+        }
+    }
+}
+
+/// `None` when whoever was at it gave up without an outcome.
+async fn wait(mut outcome: watch::Receiver<Outcome>) -> Option<Result<TopicHandle, TopicError>> {
+    outcome.wait_for(Option::is_some).await.ok()?.clone()
 }

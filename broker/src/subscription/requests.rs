@@ -1,0 +1,122 @@
+//! Requests to a subscription that get an answer each.
+use proto::pulsar::command_subscribe::SubType;
+
+use super::task::{Next, Task};
+use super::{Attach, Command, ConsumerHandle, SubscribeAt, SubscriptionError};
+use crate::cursor::{AckReceipt, AckSet};
+use crate::log::LogError;
+use crate::outbox::Serial;
+
+impl Task {
+    /// Whether a consumer may come in.
+    pub(super) fn admit(&self, attach: &Attach) -> Result<ConsumerHandle, SubscriptionError> {
+        if self.durable != attach.durable {
+            return Err(SubscriptionError::NotAllowed(match self.durable {
+                true => "Durable subscription with the same name already exists.",
+                false => "NonDurable subscription with the same name already exists.",
+            }));
+        }
+        let holder = self.attached.values().next().map(|attached| attached.client.outbox.clone());
+        if holder.is_some() && self.dispatch.kind() != attach.kind {
+            return Err(SubscriptionError::Busy { text: "Subscription is of different type", holder });
+        }
+        if holder.is_some() && attach.kind == SubType::Exclusive {
+            return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected", holder });
+        }
+        let subscription = self.handle.upgrade().ok_or(SubscriptionError::Closed)?;
+        Ok(ConsumerHandle { serial: attach.serial, kind: attach.kind, subscription })
+    }
+
+    pub(super) async fn request(&mut self, command: Command) -> Next {
+        match command {
+            Command::Unsubscribe { serial, force, reply } => {
+                let allowed = self.may_unsubscribe(serial, force);
+                if allowed.is_ok() {
+                    self.attached.remove(&serial); // It knows, and is not sent away.
+                    self.dispatch.detach(serial);
+                }
+                return self.remove(allowed, reply).await;
+            }
+            Command::Delete { force, reply } => {
+                let allowed =
+                    if force || self.attached.is_empty() { Ok(()) } else { Err(SubscriptionError::ActiveConsumers) };
+                return self.remove(allowed, reply).await;
+            }
+            Command::Close(reply) => {
+                self.send_everyone_away();
+                let _ = reply.send(Ok(()));
+                return Next::End;
+            }
+            Command::SkipAll(reply) => self.skip_all(reply),
+            Command::Reset(to, reply) => {
+                let _ = reply.send(self.reset(to).await);
+            }
+            Command::MarkDelete(serial, reply) => {
+                let known = self.attached.contains_key(&serial);
+                let position = self.reader.with_chain(|chain| self.dispatch.acks().mark_delete(chain));
+                let _ = reply.send(if known { Ok(position) } else { Err(SubscriptionError::Closed) });
+            }
+            Command::ConsumerStats(serial, reply) => {
+                let _ = reply.send(self.consumer_stats(serial).map(Box::new));
+            }
+            Command::Stats(reply) => {
+                let _ = reply.send(Ok(Box::new(self.stats())));
+            }
+            Command::Cursor(reply) => {
+                let _ = reply.send(Ok(Box::new(self.cursor_stats())));
+            }
+            Command::Attach(_) | Command::Events(_) | Command::Detach(..) => unreachable!("handled by the caller"),
+        }
+        Next::GoOn
+    }
+
+    fn may_unsubscribe(&self, serial: Serial, force: bool) -> Result<(), SubscriptionError> {
+        let alone = self.attached.len() == 1 && self.attached.contains_key(&serial);
+        if alone || (force && self.attached.contains_key(&serial)) {
+            Ok(())
+        } else {
+            Err(SubscriptionError::Refused("Unconnected or shared consumer attempting to unsubscribe"))
+        }
+    }
+
+    /// Ends the subscription for good, when `allowed`: its name is free once that is answered.
+    async fn remove(&mut self, allowed: Result<(), SubscriptionError>, reply: super::Reply<()>) -> Next {
+        if let Err(error) = allowed {
+            let _ = reply.send(Err(error));
+            return Next::GoOn;
+        }
+        self.send_everyone_away();
+        if self.durable
+            && let Err(error) = self.cursor_log.remove(&self.name).await
+        {
+            let _ = reply.send(Err(error.into()));
+            return Next::GoOn;
+        }
+        self.finished = Some(reply);
+        Next::End
+    }
+
+    /// Acknowledges all that is there.
+    fn skip_all(&mut self, reply: super::Reply<()>) {
+        let end = self.reader.end();
+        let reader = self.reader.clone();
+        let delta = reader.with_chain(|chain| self.dispatch.cumulative(end, chain)).unwrap_or_default();
+        let answer = move |outcome: Result<(), LogError>| drop(reply.send(outcome.map_err(Into::into)));
+        if self.durable {
+            self.cursor_log.acknowledge(&self.name, delta, Some(AckReceipt::new(answer)));
+        } else {
+            answer(Ok(()));
+        }
+    }
+
+    async fn reset(&mut self, to: SubscribeAt) -> Result<(), SubscriptionError> {
+        let position = to.resolve(&self.reader).await?;
+        self.send_everyone_away();
+        let acks = AckSet::at(position);
+        if self.durable {
+            self.cursor_log.put(&self.name, acks.clone(), self.properties.clone()).await?;
+        }
+        self.dispatch.reset(acks);
+        Ok(())
+    }
+}

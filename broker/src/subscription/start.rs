@@ -1,0 +1,57 @@
+//! Where a subscription starts.
+use proto::entry::head_of_stored;
+use proto::{EntryId, Position};
+
+use crate::log::{ChainLedger, LogError, LogReader};
+
+/// Where a subscription starts or is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubscribeAt {
+    /// Before everything that is kept.
+    Earliest,
+    /// After everything that is there.
+    Latest,
+    /// At this position: what lies there is delivered.
+    Position(Position),
+    /// At the first entry published at that time or later, in milliseconds since 1970.
+    Time(u64),
+}
+
+impl SubscribeAt {
+    /// The position of the first entry that is delivered, or the end.
+    pub(super) async fn resolve(self, reader: &LogReader) -> Result<Position, LogError> {
+        match self {
+            Self::Earliest => Ok(reader.first()),
+            Self::Latest => Ok(reader.end()),
+            Self::Position(position) => Ok(reader.at_or_after(position)),
+            Self::Time(time) => first_published_at(reader, time).await,
+        }
+    }
+}
+
+/// Halves the entries between what is older and what is not. Clocks of producers differ, so a few may lie on the wrong side.
+async fn first_published_at(reader: &LogReader, time: u64) -> Result<Position, LogError> {
+    let chain = reader.chain();
+    let (mut low, mut high) = (0, chain.iter().map(|listed| listed.entries).sum::<u64>());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let Some(position) = nth(&chain, middle) else { break };
+        let entries = reader.read(position, 1, 1).await?;
+        let older = entries.first().and_then(|entry| head_of_stored(&entry.bytes).ok());
+        match older {
+            Some(head) if head.publish_time < time => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(nth(&chain, low).map_or_else(|| reader.end(), |position| reader.at_or_after(position)))
+}
+
+fn nth(chain: &[ChainLedger], mut index: u64) -> Option<Position> {
+    for listed in chain {
+        if index < listed.entries {
+            return Some(Position { ledger: listed.ledger, entry: EntryId(index) });
+        }
+        index -= listed.entries;
+    }
+    None
+}

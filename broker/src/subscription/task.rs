@@ -1,0 +1,544 @@
+//! The task of a subscription: it reads, hands deliveries to connections, and notes acknowledgements.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use proto::Position;
+use proto::pulsar::command_ack::AckType;
+use proto::pulsar::command_subscribe::SubType;
+use proto::pulsar::{
+    CommandAck, CommandAckResponse, CommandActiveConsumerChange, CommandMessage, MessageIdData, ServerError,
+};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use super::dispatch::{Delivery, Dispatch, Fetch};
+use super::{Attach, Command, ConsumerEvent, MAILBOX, Properties, Reply, SubscribeAt, SubscriptionHandle};
+use crate::Clock;
+use crate::cursor::{AckDelta, AckReceipt, AckSet, CursorLog, Room};
+use crate::log::{LogError, LogReader, StoredEntry};
+use crate::outbox::{Client, Serial};
+use crate::rate::Rate;
+
+/// How long a new active consumer of a Failover subscription waits for acknowledgements of the one before, as in Apache Pulsar.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// Before a read that failed is tried again.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+/// Clients from this step of the protocol on know ACTIVE_CONSUMER_CHANGE.
+const ACTIVE_CHANGE_PROTOCOL: i32 = 12;
+
+/// What a subscription is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) name: Arc<str>,
+    pub(crate) durable: bool,
+    pub(crate) kind: SubType,
+    /// Number of the partition, when the topic is one.
+    pub(crate) partition: Option<u32>,
+    pub(crate) start: Start,
+    pub(crate) properties: Properties,
+    pub(crate) reader: LogReader,
+    pub(crate) cursor_log: CursorLog,
+    pub(crate) clock: Clock,
+}
+
+/// Where it stands.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// As it was kept.
+    Kept(AckSet),
+    /// New: it is written down before anyone is told of it.
+    New(SubscribeAt),
+}
+
+/// Starts a subscription's task. It ends when it is closed or deleted, or, if it is not durable, with its last consumer.
+pub(crate) fn spawn(setup: Setup, tasks: &tokio_util::task::TaskTracker) -> SubscriptionHandle {
+    let (mailbox, inbox) = mpsc::channel(MAILBOX);
+    let handle = SubscriptionHandle { name: setup.name.clone(), durable: setup.durable, mailbox };
+    tasks.spawn(run(setup, handle.clone().downgrade(), inbox));
+    handle
+}
+
+/// Makes handles of a subscription without keeping it alive.
+#[derive(Debug, Clone)]
+pub(super) struct WeakHandle {
+    name: Arc<str>,
+    durable: bool,
+    mailbox: mpsc::WeakSender<Command>,
+}
+
+impl SubscriptionHandle {
+    fn downgrade(self) -> WeakHandle {
+        WeakHandle { name: self.name, durable: self.durable, mailbox: self.mailbox.downgrade() }
+    }
+}
+
+impl WeakHandle {
+    pub(super) fn upgrade(&self) -> Option<SubscriptionHandle> {
+        let mailbox = self.mailbox.upgrade()?;
+        Some(SubscriptionHandle { name: self.name.clone(), durable: self.durable, mailbox })
+    }
+}
+
+/// What is known of a consumer besides what [`Dispatch`] decides by.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) consumer_id: u64,
+    pub(super) client: Arc<Client>,
+    pub(super) metadata: std::collections::BTreeMap<String, String>,
+    pub(super) announced: bool,
+    pub(super) out: Rate,
+    pub(super) acked: Rate,
+    pub(super) redelivered: Rate,
+    pub(super) last_flow: u64,
+    pub(super) last_acked: u64,
+    pub(super) last_consumed: u64,
+}
+
+/// Counters of the subscription.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) out: Rate,
+    pub(super) acked: Rate,
+    pub(super) redelivered: Rate,
+    pub(super) last_flow: u64,
+    pub(super) last_consumed: u64,
+    pub(super) last_acked: u64,
+    pub(super) last_mark: u64,
+}
+
+pub(super) struct Task {
+    pub(super) name: Arc<str>,
+    pub(super) durable: bool,
+    pub(super) partition: Option<u32>,
+    pub(super) properties: Properties,
+    pub(super) reader: LogReader,
+    pub(super) cursor_log: CursorLog,
+    pub(super) clock: Clock,
+    pub(super) handle: WeakHandle,
+    pub(super) dispatch: Dispatch,
+    pub(super) attached: HashMap<Serial, Attached>,
+    pub(super) counters: Counters,
+    /// The cursor log has too much to write: nothing is delivered meanwhile.
+    cursor_full: bool,
+    hold_until: Option<Instant>,
+    read_again_at: Option<Instant>,
+    /// A connection has room again.
+    room: Arc<Notify>,
+    /// Who waits to hear that the subscription is gone.
+    pub(super) finished: Option<Reply<()>>,
+}
+
+/// Whether the task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    End,
+}
+
+type Reading = BoxFuture<'static, (Fetch, Result<Vec<StoredEntry>, LogError>)>;
+
+async fn run(setup: Setup, handle: WeakHandle, mut inbox: mpsc::Receiver<Command>) {
+    let mut finished = None;
+    match Task::start(setup, handle).await {
+        Ok(mut task) => {
+            let mut tail = task.reader.tail();
+            let mut reading: Option<Reading> = None;
+            let mut commands = Vec::new();
+            while task.step(&mut inbox, &mut commands, &mut tail, &mut reading).await == Next::GoOn {}
+            task.send_everyone_away();
+            finished = task.finished.take();
+        }
+        Err(error) => {
+            tracing::warn!(%error, "subscription was not made");
+            inbox.close();
+            while let Some(command) = inbox.recv().await {
+                if let Command::Attach(attach) = command {
+                    let _ = attach.reply.send(Err(error.clone().into()));
+                }
+            }
+        }
+    }
+    // What still waits in the mailbox is answered by dropping it: its senders ask the topic again.
+    inbox.close();
+    if let Some(reply) = finished {
+        let _ = reply.send(Ok(())); // Nobody can reach it any more, so its name is free.
+    }
+    while inbox.recv().await.is_some() {}
+}
+
+impl Task {
+    async fn start(setup: Setup, handle: WeakHandle) -> Result<Self, LogError> {
+        let acks = match setup.start {
+            Start::Kept(acks) => acks,
+            Start::New(at) => {
+                let acks = AckSet::at(at.resolve(&setup.reader).await?);
+                if setup.durable {
+                    setup.cursor_log.put(&setup.name, acks.clone(), setup.properties.clone()).await?;
+                }
+                acks
+            }
+        };
+        Ok(Self {
+            name: setup.name,
+            durable: setup.durable,
+            partition: setup.partition,
+            properties: setup.properties,
+            reader: setup.reader,
+            cursor_log: setup.cursor_log,
+            clock: setup.clock,
+            handle,
+            dispatch: Dispatch::new(setup.kind, acks),
+            attached: HashMap::new(),
+            counters: Counters::default(),
+            cursor_full: false,
+            hold_until: None,
+            read_again_at: None,
+            room: Arc::new(Notify::new()),
+            finished: None,
+        })
+    }
+
+    /// Delivers what can be delivered, then waits for the next thing to happen.
+    async fn step(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Command>,
+        commands: &mut Vec<Command>,
+        tail: &mut watch::Receiver<Position>,
+        reading: &mut Option<Reading>,
+    ) -> Next {
+        let end = *tail.borrow_and_update();
+        self.deliver();
+        if reading.is_none() && !self.cursor_full && self.read_again_at.is_none() {
+            *reading = self.dispatch.wanted(end).map(|fetch| self.read(fetch));
+        }
+        tokio::select! {
+            count = inbox.recv_many(commands, MAILBOX) => {
+                if count == 0 {
+                    return Next::End;
+                }
+                for command in commands.drain(..) {
+                    if self.handle(command).await == Next::End {
+                        return Next::End;
+                    }
+                }
+            }
+            (fetch, entries) = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
+                *reading = None;
+                self.supply(fetch, entries);
+            }
+            changed = tail.changed(), if reading.is_none() => if changed.is_err() {
+                return Next::End; // The log was closed or lost.
+            },
+            () = self.room.notified() => self.look_for_room(),
+            () = self.cursor_log.roomy(), if self.cursor_full => self.cursor_full = false,
+            () = sleep_until(self.hold_until), if self.hold_until.is_some() => {
+                self.hold_until = None;
+                self.dispatch.hold(false);
+            }
+            () = sleep_until(self.read_again_at), if self.read_again_at.is_some() => self.read_again_at = None,
+        }
+        Next::GoOn
+    }
+
+    fn read(&self, fetch: Fetch) -> Reading {
+        let reader = self.reader.clone();
+        Box::pin(async move { (fetch, reader.read(fetch.from, fetch.entries_max, fetch.bytes_max).await) })
+    }
+
+    fn supply(&mut self, fetch: Fetch, entries: Result<Vec<StoredEntry>, LogError>) {
+        match entries {
+            Ok(entries) => {
+                let reader = self.reader.clone();
+                let markers = reader.with_chain(|chain| {
+                    self.dispatch.supply(&fetch, entries, chain);
+                    self.dispatch.acknowledge_markers(chain)
+                });
+                if let Some(delta) = markers {
+                    self.note(delta, None);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(subscription = %self.name, position = %fetch.from, %error, "reading failed");
+                self.read_again_at = Some(Instant::now() + READ_AGAIN);
+            }
+        }
+    }
+
+    /// Hands over all that can be delivered now: runs for one consumer go to its connection under one lock.
+    fn deliver(&mut self) {
+        if self.cursor_full {
+            return;
+        }
+        self.look_for_room();
+        let mut run: Vec<Delivery> = Vec::new();
+        let now = self.clock.now_ms();
+        while let Some(delivery) = self.dispatch.next() {
+            if run.first().is_some_and(|first| first.consumer != delivery.consumer) {
+                self.hand_over(std::mem::take(&mut run), now);
+            }
+            run.push(delivery);
+        }
+        if !run.is_empty() {
+            self.hand_over(run, now);
+        }
+        self.dispatch.rest();
+    }
+
+    fn look_for_room(&mut self) {
+        for (serial, attached) in &self.attached {
+            self.dispatch.set_room(*serial, attached.client.outbox.has_room(&self.room));
+        }
+    }
+
+    fn hand_over(&mut self, run: Vec<Delivery>, now: u64) {
+        let serial = run[0].consumer;
+        let attached = self.attached.get_mut(&serial).expect("deliveries go to attached consumers");
+        let messages = run.iter().map(|delivery| u64::from(delivery.messages)).sum();
+        let again = run.iter().filter(|delivery| 0 < delivery.redelivery_count);
+        let again: u64 = again.map(|delivery| u64::from(delivery.messages)).sum();
+        let bytes = run.iter().map(|delivery| delivery.entry.len() as u64).sum();
+        attached.out.add(messages, bytes, now);
+        attached.redelivered.add(again, 0, now);
+        attached.last_consumed = now;
+        self.counters.out.add(messages, bytes, now);
+        self.counters.redelivered.add(again, 0, now);
+        self.counters.last_consumed = now;
+        let (consumer_id, partition) = (attached.consumer_id, self.partition);
+        let room = attached.client.outbox.push(|push| {
+            for delivery in run {
+                let partition = partition.and_then(|number| i32::try_from(number).ok());
+                let message_id = MessageIdData { partition, ..delivery.position.to_message_id() };
+                let message = CommandMessage {
+                    consumer_id,
+                    message_id,
+                    redelivery_count: Some(delivery.redelivery_count).filter(|count| 0 < *count),
+                    ack_set: delivery.ack_set,
+                    consumer_epoch: delivery.epoch,
+                };
+                push.message(&message, delivery.entry);
+            }
+            push.has_room()
+        });
+        if !room {
+            let room = attached.client.outbox.has_room(&self.room);
+            self.dispatch.set_room(serial, room);
+        }
+    }
+
+    async fn handle(&mut self, command: Command) -> Next {
+        match command {
+            Command::Events(events) => {
+                let now = self.clock.now_ms();
+                events.into_iter().for_each(|(serial, event)| self.event(serial, event, now));
+                Next::GoOn
+            }
+            Command::Attach(attach) => {
+                self.attach(*attach);
+                Next::GoOn
+            }
+            Command::Detach(serial, done) => {
+                let next = self.detach(serial);
+                let _ = done.send(());
+                next
+            }
+            other => self.request(other).await,
+        }
+    }
+
+    fn event(&mut self, serial: Serial, event: ConsumerEvent, now: u64) {
+        let Some(attached) = self.attached.get_mut(&serial) else { return };
+        match event {
+            ConsumerEvent::Announced => {
+                attached.announced = true;
+                self.tell_active(serial);
+            }
+            ConsumerEvent::Permits(permits) => {
+                attached.last_flow = now;
+                self.counters.last_flow = now;
+                self.dispatch.flow(serial, permits);
+            }
+            ConsumerEvent::Acknowledge(ack) => self.acknowledge(serial, *ack, now),
+            ConsumerEvent::Redeliver { ids, epoch } => {
+                if ids.is_empty() || self.dispatch.kind() != SubType::Shared {
+                    self.dispatch.redeliver_all(serial, epoch);
+                } else {
+                    self.dispatch.redeliver(serial, &ids);
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, serial: Serial, ack: CommandAck, now: u64) {
+        let attached = self.attached.get_mut(&serial).expect("the caller found it");
+        let receipt = ack.request_id.map(|request_id| Answer {
+            client: attached.client.clone(),
+            consumer_id: attached.consumer_id,
+            request_id,
+        });
+        let cumulative = ack.ack_type() == AckType::Cumulative;
+        let refusal = if ack.txnid_least_bits() != 0 || ack.txnid_most_bits() != 0 {
+            Some("Transactions are not enabled.")
+        } else if cumulative && self.dispatch.kind() == SubType::Shared {
+            Some("Cumulative acknowledgement is not possible on a Shared subscription")
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            if let Some(receipt) = receipt {
+                receipt.send(Some((ServerError::NotAllowedError, text.into())));
+            }
+            return;
+        }
+        attached.last_acked = now;
+        attached.acked.add(ack.message_id.len() as u64, 0, now);
+        self.counters.last_acked = now;
+        self.counters.acked.add(ack.message_id.len() as u64, 0, now);
+        let before = self.dispatch.acks().mark();
+        let reader = self.reader.clone();
+        let delta = reader.with_chain(|chain| {
+            let mut delta: Option<AckDelta> = None;
+            for id in &ack.message_id {
+                let one = if cumulative {
+                    self.dispatch.acknowledge_up_to(id, chain)
+                } else {
+                    self.dispatch.acknowledge(id, chain)
+                };
+                match (&mut delta, one) {
+                    (Some(all), Some(one)) => all.merge(one),
+                    (None, one) => delta = one,
+                    (_, None) => {}
+                }
+            }
+            delta
+        });
+        if before < self.dispatch.acks().mark() {
+            self.counters.last_mark = now;
+        }
+        match (delta, receipt) {
+            (None, None) => {}
+            // Even what changes nothing waits its turn: what it repeats may not be durable yet.
+            (delta, receipt) => self.note(delta.unwrap_or_default(), receipt),
+        }
+    }
+
+    fn note(&mut self, delta: AckDelta, receipt: Option<Answer>) {
+        if !self.durable {
+            if let Some(receipt) = receipt {
+                receipt.send(None);
+            }
+            return;
+        }
+        let receipt = receipt.map(|answer| {
+            AckReceipt::new(move |outcome| match outcome {
+                Ok(()) => answer.send(None),
+                Err(error) => answer.send(Some((ServerError::ServiceNotReady, error.to_string()))),
+            })
+        });
+        self.cursor_full = self.cursor_log.acknowledge(&self.name, delta, receipt) == Room::Full;
+    }
+
+    fn attach(&mut self, attach: Attach) {
+        let reply = match self.admit(&attach) {
+            Err(error) => Err(error),
+            Ok(handle) => {
+                self.let_in(&attach);
+                Ok(handle)
+            }
+        };
+        let attached = reply.is_ok();
+        if attach.reply.send(reply).is_err() && attached {
+            self.detach(attach.serial); // The connection is gone.
+        }
+    }
+
+    fn let_in(&mut self, attach: &Attach) {
+        let consumer =
+            super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
+        self.dispatch.attach(attach.kind, consumer);
+        let attached = Attached {
+            consumer_id: attach.consumer_id,
+            client: attach.client.clone(),
+            metadata: attach.metadata.clone(),
+            announced: false,
+            out: Rate::default(),
+            acked: Rate::default(),
+            redelivered: Rate::default(),
+            last_flow: 0,
+            last_acked: 0,
+            last_consumed: 0,
+        };
+        self.attached.insert(attach.serial, attached);
+        self.elect();
+    }
+
+    pub(super) fn detach(&mut self, serial: Serial) -> Next {
+        if self.attached.remove(&serial).is_some() {
+            self.dispatch.detach(serial);
+            self.elect();
+            if !self.durable && self.attached.is_empty() {
+                return Next::End;
+            }
+        }
+        Next::GoOn
+    }
+
+    fn elect(&mut self) {
+        let before = self.dispatch.consumers().active();
+        if !self.dispatch.elect(self.partition) {
+            return;
+        }
+        if before.is_some_and(|before| self.attached.contains_key(&before)) {
+            self.dispatch.hold(true);
+            self.hold_until = Some(Instant::now() + HAND_OVER);
+        }
+        let everyone: Vec<Serial> = self.attached.keys().copied().collect();
+        everyone.into_iter().for_each(|serial| self.tell_active(serial));
+    }
+
+    fn tell_active(&self, serial: Serial) {
+        let attached = &self.attached[&serial];
+        let told = attached.announced && ACTIVE_CHANGE_PROTOCOL <= attached.client.protocol;
+        if told && self.dispatch.kind() == SubType::Failover {
+            let is_active = Some(self.dispatch.consumers().active() == Some(serial));
+            attached.client.outbox.send(CommandActiveConsumerChange { consumer_id: attached.consumer_id, is_active });
+        }
+    }
+
+    /// Consumers look the topic up and subscribe again.
+    pub(super) fn send_everyone_away(&mut self) {
+        for (serial, attached) in self.attached.drain() {
+            self.dispatch.detach(serial);
+            attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial));
+        }
+        self.elect();
+    }
+}
+
+/// Answers an acknowledgement that asked for a receipt.
+struct Answer {
+    client: Arc<Client>,
+    consumer_id: u64,
+    request_id: u64,
+}
+
+impl Answer {
+    fn send(self, error: Option<(ServerError, String)>) {
+        let (error, message) = error.unzip();
+        self.client.outbox.send(CommandAckResponse {
+            consumer_id: self.consumer_id,
+            request_id: Some(self.request_id),
+            error: error.map(i32::from),
+            message,
+            ..Default::default()
+        });
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

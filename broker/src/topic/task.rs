@@ -1,0 +1,398 @@
+//! The task of a topic: the only one that moves its tail.
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::Position;
+use proto::pulsar::command_subscribe::SubType;
+use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData};
+use tokio::sync::{mpsc, oneshot};
+
+use super::handle::Shared;
+use super::producers::{AttachProducer, ProducerRefused, Producers, Publish, Refusal};
+use super::registry::Registry;
+use super::{TopicError, TopicHandle};
+use crate::cursor::CursorLog;
+use crate::log::{Loaded, Settled, TopicLog};
+use crate::outbox::{Push, Serial};
+use crate::rate::Rate;
+use crate::stats::TopicStats;
+use crate::subscription::{self, Attach, Properties, Setup, Start, SubscribeAt, SubscriptionHandle};
+
+/// Commands that may wait for a topic. Each is a burst of one socket at most, so few suffice.
+pub(super) const MAILBOX: usize = 64;
+/// While this much is unconfirmed, no further producers: bookies are away, and each newcomer would bring its own flood.
+const UNCONFIRMED_MAX: usize = 32 * 1024 * 1024;
+/// How long a topic that is closed waits for what is in flight.
+const SETTLE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) enum Command {
+    /// All that one read of a socket brought for this topic.
+    Publish(Vec<Publish>),
+    Attach(Box<AttachProducer>),
+    /// A producer leaves: with a request id, after its receipts, and it is answered; without, its connection is gone.
+    Detach {
+        serial: Serial,
+        request_id: Option<u64>,
+    },
+    /// Attaches a consumer, to a subscription that is made if it is not there.
+    Subscribe {
+        name: Arc<str>,
+        make: Option<Make>,
+        attach: Box<Attach>,
+    },
+    /// A subscription, made if it is not there and `make` says how; else `None`.
+    Subscription {
+        name: Arc<str>,
+        make: Option<Make>,
+        reply: oneshot::Sender<Option<SubscriptionHandle>>,
+    },
+    Subscriptions(oneshot::Sender<Vec<SubscriptionHandle>>),
+    Stats(oneshot::Sender<Box<TopicStats>>),
+    /// Ends the topic's task, once everyone is answered; `keep` closes the log properly, else it is about to be deleted.
+    End {
+        keep: bool,
+    },
+}
+
+/// How a subscription is made.
+#[derive(Debug)]
+pub(super) struct Make {
+    pub(super) durable: bool,
+    pub(super) kind: SubType,
+    pub(super) at: SubscribeAt,
+    pub(super) properties: Properties,
+}
+
+/// What waits for its turn to be answered.
+#[derive(Debug)]
+struct Waiting {
+    serial: Serial,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// An append that the log has not settled.
+    Append {
+        sequence_id: u64,
+        highest_sequence_id: u64,
+        messages: u32,
+        bytes: usize,
+    },
+    Refused {
+        sequence_id: u64,
+        bytes: usize,
+        refusal: Refusal,
+    },
+    /// CLOSE_PRODUCER.
+    Leave {
+        request_id: u64,
+    },
+}
+
+struct Topic {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    log: TopicLog,
+    cursor_log: CursorLog,
+    producers: Producers,
+    waiting: VecDeque<Waiting>,
+    subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
+    published: Rate,
+    last_publish: u64,
+}
+
+/// Starts the task of a topic that was loaded.
+pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>) -> TopicHandle {
+    let (mailbox, inbox) = mpsc::channel(MAILBOX);
+    let handle = TopicHandle { shared: shared.clone(), mailbox };
+    let mut topic = Topic {
+        shared,
+        registry: registry.clone(),
+        log: loaded.log,
+        cursor_log: loaded.cursor_log,
+        producers: Producers::default(),
+        waiting: VecDeque::new(),
+        subscriptions: BTreeMap::new(),
+        published: Rate::default(),
+        last_publish: 0,
+    };
+    for cursor in loaded.cursors {
+        // The kind is that of whoever comes first.
+        topic.start(cursor.name, true, SubType::Exclusive, Start::Kept(cursor.acks), cursor.properties);
+    }
+    registry.tasks.spawn(topic.run(inbox));
+    handle
+}
+
+/// Why the task ends.
+enum End {
+    Close { keep: bool },
+    Lost,
+}
+
+impl Topic {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut commands = Vec::new();
+        let end = loop {
+            tokio::select! {
+                biased; // Finish old work before taking new.
+                settled = self.log.settled() => match settled {
+                    Settled::Confirmed { first, count } => self.confirmed(first, count),
+                    Settled::Lost(error) => {
+                        tracing::warn!(topic = %self.shared.name, %error, "topic is given up and loaded again on demand");
+                        break End::Lost;
+                    }
+                },
+                count = inbox.recv_many(&mut commands, MAILBOX) => {
+                    if count == 0 {
+                        break End::Close { keep: true }; // The registry and everyone else has let go.
+                    }
+                    if let Some(end) = commands.drain(..).find_map(|command| self.handle(command)) {
+                        break end;
+                    }
+                    self.log.flush();
+                }
+            }
+        };
+        self.end(end, inbox).await;
+    }
+
+    fn handle(&mut self, command: Command) -> Option<End> {
+        match command {
+            Command::Publish(batch) => batch.into_iter().for_each(|publish| self.publish(publish)),
+            Command::Attach(attach) => self.attach(*attach),
+            Command::Detach { serial, request_id: Some(request_id) } => {
+                self.waiting.push_back(Waiting { serial, what: What::Leave { request_id } });
+                self.answer_ready();
+            }
+            Command::Detach { serial, request_id: None } => drop(self.producers.remove(serial)),
+            Command::Subscribe { name, make, attach } => self.subscribe(name, make, attach),
+            Command::Subscription { name, make, reply } => {
+                let _ = reply.send(self.subscription(name, make));
+            }
+            Command::Subscriptions(reply) => {
+                let _ = reply.send(self.open_subscriptions());
+            }
+            Command::Stats(reply) => {
+                let _ = reply.send(Box::new(self.stats()));
+            }
+            Command::End { keep } => return Some(End::Close { keep }),
+        }
+        None
+    }
+
+    // Publishing.
+
+    fn publish(&mut self, publish: Publish) {
+        let Publish { serial, sequence_id, highest_sequence_id, messages, bytes, entry } = publish;
+        let Some(producer) = self.producers.get_mut(serial) else { return }; // It was sent away meanwhile.
+        let now = self.registry.clock.now_ms();
+        let what = match entry {
+            Ok(entry) => {
+                producer.rate.add(u64::from(messages), entry.len() as u64, now);
+                self.log.append(entry);
+                What::Append { sequence_id, highest_sequence_id, messages, bytes }
+            }
+            Err(refusal) => What::Refused { sequence_id, bytes, refusal },
+        };
+        self.waiting.push_back(Waiting { serial, what });
+        self.answer_ready();
+    }
+
+    fn confirmed(&mut self, first: Position, count: usize) {
+        let mut position = first;
+        let mut left = count;
+        let now = self.registry.clock.now_ms();
+        let (mut messages_in, mut bytes_in) = (0, 0);
+        while 0 < left {
+            let serial = self.waiting.front().expect("the log confirms only what was appended").serial;
+            let mut take = |push: &mut Option<(&mut Push<'_>, u64)>| {
+                while 0 < left
+                    && let Some(Waiting { what: What::Append { .. }, .. }) =
+                        self.waiting.front().filter(|waiting| waiting.serial == serial)
+                {
+                    let Some(Waiting { what, .. }) = self.waiting.pop_front() else { return };
+                    let What::Append { sequence_id, highest_sequence_id, messages, bytes } = what else { return };
+                    messages_in += u64::from(messages);
+                    bytes_in += bytes as u64;
+                    left -= 1;
+                    if let Some((push, producer_id)) = push {
+                        let partition = self.shared.partition;
+                        push.receipt(&CommandSendReceipt {
+                            producer_id: *producer_id,
+                            sequence_id,
+                            message_id: Some(MessageIdData { partition, ..position.to_message_id() }),
+                            highest_sequence_id: Some(highest_sequence_id).filter(|highest| 0 < *highest),
+                        });
+                        push.settled(serial, bytes);
+                    }
+                    position = position.next();
+                }
+            };
+            match self.producers.get_mut(serial) {
+                Some(producer) => {
+                    let producer_id = producer.producer_id;
+                    producer.client.outbox.push(|push| take(&mut Some((push, producer_id))));
+                }
+                None => take(&mut None), // Gone without waiting. Its messages stay.
+            }
+            self.answer_ready();
+        }
+        self.published.add(messages_in, bytes_in, now);
+        self.last_publish = now;
+    }
+
+    /// Answers what stands in front and waits for no append.
+    fn answer_ready(&mut self) {
+        while let Some(waiting) = self.waiting.pop_front_if(|front| !matches!(front.what, What::Append { .. })) {
+            self.answer(waiting);
+        }
+    }
+
+    fn answer(&mut self, Waiting { serial, what }: Waiting) {
+        let Some(producer) = self.producers.get_mut(serial) else { return };
+        match what {
+            What::Append { .. } => {} // Unanswered: the client sends it again.
+            What::Refused { sequence_id, bytes, refusal } => {
+                let producer_id = producer.producer_id;
+                let Refusal { error, text: message } = refusal;
+                let error = CommandSendError { producer_id, sequence_id, error: error.into(), message };
+                producer.client.outbox.push(|push| {
+                    push.settled(serial, bytes);
+                    push.command(&error.into());
+                });
+            }
+            What::Leave { request_id } => {
+                if let Some(producer) = self.producers.remove(serial) {
+                    producer.client.outbox.push(|push| {
+                        push.write_off(serial);
+                        push.command(&CommandSuccess { request_id, schema: None }.into());
+                    });
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, attach: AttachProducer) {
+        if UNCONFIRMED_MAX <= self.log.unconfirmed_bytes() {
+            let error = TopicError::Unavailable(self.shared.name.clone());
+            let _ = attach.reply.send(Err(ProducerRefused { error, holder: None }));
+            return;
+        }
+        let name = attach.name.clone().unwrap_or_else(|| self.registry.producer_name());
+        self.producers.attach(name, attach);
+    }
+
+    // Subscriptions.
+
+    fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
+        match self.subscription(name, make) {
+            // When its mailbox is full or it ends just now, the reply is dropped and the client asks again.
+            Some(subscription) => drop(subscription.pass(subscription::Command::Attach(attach))),
+            None => {
+                let _ = attach.reply.send(Err(subscription::SubscriptionError::NotFound));
+            }
+        }
+    }
+
+    fn subscription(&mut self, name: Arc<str>, make: Option<Make>) -> Option<SubscriptionHandle> {
+        if let Some(there) = self.subscriptions.get(&name).filter(|there| !there.is_closed()) {
+            return Some(there.clone());
+        }
+        let make = make?;
+        self.subscriptions.retain(|_, subscription| !subscription.is_closed());
+        Some(self.start(name, make.durable, make.kind, Start::New(make.at), make.properties))
+    }
+
+    fn start(
+        &mut self,
+        name: Arc<str>,
+        durable: bool,
+        kind: SubType,
+        start: Start,
+        properties: Properties,
+    ) -> SubscriptionHandle {
+        let setup = Setup {
+            name: name.clone(),
+            durable,
+            kind,
+            partition: self.shared.name.partition(),
+            start,
+            properties,
+            reader: self.shared.reader.clone(),
+            cursor_log: self.cursor_log.clone(),
+            clock: self.registry.clock.clone(),
+        };
+        let handle = subscription::spawn(setup, &self.registry.tasks);
+        self.subscriptions.insert(name, handle.clone());
+        handle
+    }
+
+    fn open_subscriptions(&self) -> Vec<SubscriptionHandle> {
+        self.subscriptions.values().filter(|subscription| !subscription.is_closed()).cloned().collect()
+    }
+
+    /// Without the subscriptions' part, which the asker collects.
+    fn stats(&mut self) -> TopicStats {
+        let now = self.registry.clock.now_ms();
+        let (rate, throughput) = self.published.per_second(now);
+        TopicStats {
+            msg_rate_in: rate,
+            msg_throughput_in: throughput,
+            average_msg_size: if 0.0 < rate { throughput / rate } else { 0.0 },
+            msg_in_counter: self.published.messages,
+            bytes_in_counter: self.published.bytes,
+            publishers: self.producers.stats(now),
+            last_publish_time_stamp: self.last_publish,
+            ..Default::default()
+        }
+    }
+
+    // The end.
+
+    async fn end(mut self, end: End, mut inbox: mpsc::Receiver<Command>) {
+        inbox.close();
+        // What still comes in is not answered: those who sent it are sent away below, and come again.
+        while inbox.try_recv().is_ok() {}
+        let keep = match end {
+            End::Close { keep: true } => self.settle().await,
+            End::Close { keep: false } | End::Lost => false,
+        };
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.answer(waiting);
+        }
+        self.producers.send_everyone_away();
+        for subscription in self.subscriptions.values() {
+            let closed = subscription.ask(subscription::Command::Close);
+            let _ = tokio::time::timeout(SETTLE, closed).await;
+        }
+        if keep && let Err(error) = self.log.close().await {
+            tracing::warn!(topic = %self.shared.name, %error, "closing failed; the next load recovers");
+        }
+        self.registry.forget(&self.shared);
+        self.shared.gone.cancel();
+    }
+
+    /// Waits for what is in flight. `false` when it was not settled: the next load finds out what became of it.
+    async fn settle(&mut self) -> bool {
+        self.log.flush();
+        let settled = async {
+            while self.waiting.iter().any(|waiting| matches!(waiting.what, What::Append { .. })) {
+                match self.log.settled().await {
+                    Settled::Confirmed { first, count } => self.confirmed(first, count),
+                    Settled::Lost(_) => return false,
+                }
+            }
+            true
+        };
+        tokio::time::timeout(SETTLE, settled).await.unwrap_or(false)
+    }
+}
+
+/// Pairs for people, as a map.
+pub(super) fn sorted(properties: HashMap<String, String>) -> BTreeMap<String, String> {
+    properties.into_iter().collect()
+}
