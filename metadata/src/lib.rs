@@ -5,17 +5,22 @@
 //! Promises: what [`MetadataStore::commit`] answered with `Ok` is durable and seen by every later read.
 //! Never: knows what a value means.
 pub mod conformance;
+mod connect;
 mod embedded;
 mod envelope;
+mod etcd;
 mod ext;
 mod keyspace;
 mod lease;
 mod limits;
 mod memory;
+mod settle;
 mod store;
 mod watch;
 
+pub use connect::{ConnectError, Url, UrlError, connect};
 pub use embedded::RedbStore;
+pub use etcd::EtcdStore;
 pub use ext::MetadataStoreExt;
 pub use lease::Lease;
 pub use memory::MemoryStore;
