@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! `geminga`: one process of everything, and the command line client.
+//!
+//! The client goes through the `pulsar` crate and the Pulsar protocol only, so it works against Apache Pulsar as well.
+mod address; // What a command is given, then the commands.
+mod client;
+mod consume;
+mod lines;
+mod produce;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "geminga", version, about = "A Pulsar-style message system: run one, publish to it, read from it")]
+struct Arguments {
+    /// Where the brokers are
+    #[arg(long, global = true, env = "GEMINGA_URL", default_value = "pulsar://127.0.0.1:6650", value_name = "URL")]
+    url: String,
+    /// Where their HTTP side is
+    #[arg(long, global = true, env = "GEMINGA_ADMIN", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    admin: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publish a file or stdin to a topic
+    Produce(produce::Arguments),
+    /// Write the messages of a topic to stdout
+    Consume(consume::Arguments),
+}
+
+/// The client speaks for itself; what its library logs is for `RUST_LOG`.
+const CLIENT_LOG: &str = "off";
+
+fn main() -> ExitCode {
+    let Arguments { url, command, .. } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return daemon::answer_command_line(&error),
+    };
+    match command {
+        Command::Produce(arguments) => daemon::supervise("geminga produce", CLIENT_LOG, async |drain| {
+            produce::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
+        }),
+        Command::Consume(arguments) => daemon::supervise("geminga consume", CLIENT_LOG, async |drain| {
+            consume::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn urls_have_defaults_and_stand_before_or_after_the_command() {
+        let plain = parse("geminga consume t").expect("fine");
+        if std::env::var_os("GEMINGA_URL").is_none() {
+            assert_eq!(plain.url, "pulsar://127.0.0.1:6650");
+        }
+        for line in ["geminga --url pulsar://a:1 consume t", "geminga consume t --url pulsar://a:1"] {
+            assert_eq!(parse(line).expect(line).url, "pulsar://a:1");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "geminga",
+            "geminga produce",
+            "geminga produce t --file",
+            "geminga consume",
+            "geminga consume t -n x",
+            "geminga consume t -n 0",
+            "geminga consume t u",
+            "geminga consume t -s ",
+            "geminga listen",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ where
         Err(error) => return answer_command_line(&error),
     };
     let loaded = config::load::<C>(&sources(&matches, std::env::vars_os()));
-    supervise(name, async |drain| {
+    supervise(name, "info", async |drain| {
         let Loaded { config, warnings } = loaded?;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -37,13 +37,13 @@ where
     })
 }
 
-/// Runs `body` on a runtime of its own, with the log on stderr. SIGTERM and SIGINT ask for a drain; a second one, or a drain
+/// Runs `body` on a runtime of its own, with the log on stderr, filtered by `RUST_LOG` or `log`. SIGTERM and SIGINT ask for a drain; a second one, or a drain
 /// longer than [`GRACE`], ends the process with 70. A failure is printed and gives the exit code.
-pub fn supervise<F>(name: &'static str, body: F) -> ExitCode
+pub fn supervise<F>(name: &'static str, log: &str, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Drain) -> Result<(), Failure>,
 {
-    start_log();
+    start_log(log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
@@ -101,12 +101,12 @@ pub fn answer_command_line(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { crate::Exit::Usage.into() } else { ExitCode::SUCCESS }
 }
 
-/// Logs to stderr, by `RUST_LOG` or from `info` up. A panic is logged like anything else.
-fn start_log() {
+/// Logs to stderr. A panic is logged like anything else.
+fn start_log(log: &str) {
     let filter = EnvFilter::try_from_default_env();
     let wrong = filter.as_ref().err().map(ToString::to_string).filter(|_| std::env::var_os("RUST_LOG").is_some());
     let started = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(log)))
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .try_init();
