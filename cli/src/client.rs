@@ -16,7 +16,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 5 << 20;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// The longest that a broker may be away in the middle of the work: longer than another one needs to take over.
 const AWAY_TIME_MAX: Duration = Duration::from_secs(30);
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects, or says what is wrong. A server that is not there is noticed at once; one that leaves later is waited for.
 pub(crate) async fn connect(url: &BrokerUrl) -> Result<Pulsar<TokioExecutor>, Failure> {

@@ -50,7 +50,9 @@ const WRITE_BYTES: usize = 256 << 10;
 const SILENCE: Duration = Duration::from_secs(1);
 /// The longest silence before the end.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// More than one batch holds.
+const CONTROL_QUEUE: u32 = 1 << 20;
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(arguments: Arguments, url: &BrokerUrl, drain: Drain) -> Result<(), Failure> {
     let pulsar = client::connect(url).await?;
@@ -88,9 +90,6 @@ impl From<Failure> for Stop {
 
 async fn read(reader: &mut Reader, output: &mut Output, arguments: &Arguments, drain: &Drain) -> Result<(), Stop> {
     let complete = |output: &Output| arguments.number.is_some_and(|number| number <= output.messages);
-    if arguments.end {
-        reader.ask_what_is_left().await;
-    }
     let mut silent = Duration::ZERO;
     while !reader.is_at_end() && !complete(output) {
         let ready = reader.next().now_or_never();
@@ -186,13 +185,6 @@ impl Output {
     }
 }
 
-/// A topic, or one partition of it.
-struct Part {
-    consumer: Consumer<Vec<u8>, TokioExecutor>,
-    topic: String,
-    tail: Tail,
-}
-
 /// All partitions of a topic.
 struct Reader {
     parts: Vec<Part>,
@@ -213,11 +205,15 @@ impl Reader {
         let nameless = format!("geminga-consume-{:016x}", RandomState::new().hash_one(std::process::id()));
         let mut parts = vec![];
         for topic in topics {
-            parts.push(
-                Part::open(pulsar, topic, arguments, &nameless)
-                    .await
-                    .map_err(|error| client::failure(&what, &error))?,
-            );
+            let subscription = Subscription {
+                pulsar: pulsar.clone(),
+                topic,
+                name: arguments.subscription.clone().unwrap_or_else(|| nameless.clone()),
+                durable: arguments.subscription.is_some(),
+                earliest: arguments.earliest,
+            };
+            let part = Part::open(subscription, arguments.end).await;
+            parts.push(part.map_err(|error| client::failure(&what, &error))?);
         }
         Ok(Self { parts, turn: 0 })
     }
@@ -232,7 +228,7 @@ impl Reader {
                 if part.tail.is_at_end() {
                     continue;
                 }
-                if let Poll::Ready(message) = part.consumer.poll_next_unpin(context) {
+                if let Poll::Ready(message) = part.stream.poll_next_unpin(context) {
                     return Poll::Ready((index, message));
                 }
             }
@@ -241,13 +237,14 @@ impl Reader {
         .await;
         self.turn = (index + 1) % count;
         let part = &mut self.parts[index];
+        let topic = &part.subscription.topic;
         match message {
             Some(Ok(message)) => {
                 let verdict = part.tail.take(message.message_id(), message.message_id.batch_size);
                 Ok((verdict == Verdict::Write).then_some(message))
             }
-            Some(Err(error)) => Err(client::failure(&format!("reading {}", part.topic), &error)),
-            None => Err(Failure::try_again(format!("reading {}: the broker is away", part.topic))),
+            Some(Err(error)) => Err(client::failure(&format!("reading {topic}"), &error)),
+            None => Err(Failure::try_again(format!("reading {topic}: the broker is away"))),
         }
     }
 
@@ -255,12 +252,13 @@ impl Reader {
         self.parts.iter().all(|part| part.tail.is_at_end())
     }
 
-    /// Acknowledges what was written.
+    /// Hands over acknowledgements of what was written.
     async fn acknowledge(&mut self) -> Result<(), Failure> {
         for part in &mut self.parts {
             let Some(id) = part.tail.take_acknowledgement() else { continue };
-            let sent = part.consumer.cumulative_ack_with_id(&part.topic, id).await;
-            sent.map_err(|error| Failure::try_again(format!("acknowledging on {}: {error}", part.topic)))?;
+            let topic = &part.subscription.topic;
+            let sent = part.stream.cumulative_ack_with_id(topic, id).await;
+            sent.map_err(|error| Failure::try_again(format!("acknowledging on {topic}: {error}")))?;
         }
         Ok(())
     }
@@ -269,59 +267,103 @@ impl Reader {
     /// A broker that cannot say leaves it open.
     async fn ask_what_is_left(&mut self) {
         for part in self.parts.iter_mut().filter(|part| !part.tail.is_at_end()) {
-            let Ok(stats) = part.consumer.get_stats().await else { continue };
-            if stats.iter().all(|stats| stats.error_code.is_none() && stats.msg_backlog == Some(0)) {
+            // In vain when messages have come meanwhile: the library answers once they are taken.
+            if let Ok(true) = timeout(SILENCE, has_nothing_left(&mut part.stream)).await {
                 part.tail.exhaust();
             }
         }
     }
 
-    /// Closes every consumer: the answer comes after the acknowledgements were taken.
-    async fn close(&mut self) -> Result<(), Failure> {
-        for part in &mut self.parts {
-            let closed = part.consumer.close().await;
-            closed.map_err(|error| client::failure(&format!("closing {}", part.topic), &error))?;
+    /// Ends well once the broker has taken every acknowledgement.
+    async fn close(self) -> Result<(), Failure> {
+        for Part { subscription, stream, tail } in self.parts {
+            drop(stream);
+            let Some(id) = tail.acknowledged().filter(|_| subscription.durable) else { continue };
+            let topic = &subscription.topic;
+            subscription
+                .settle(id.clone())
+                .await
+                .map_err(|error| client::failure(&format!("acknowledging on {topic}"), &error))?;
         }
         Ok(())
     }
 }
 
+/// A topic, or one partition of it.
+struct Part {
+    subscription: Subscription,
+    stream: Stream,
+    tail: Tail,
+}
+
+type Stream = Consumer<Vec<u8>, TokioExecutor>;
+
 impl Part {
-    async fn open(
-        pulsar: &Pulsar<TokioExecutor>,
-        topic: String,
-        arguments: &Arguments,
-        nameless: &str,
-    ) -> Result<Self, pulsar::Error> {
-        let options = ConsumerOptions::default().with_receiver_queue_size(AHEAD_MESSAGES);
-        let subscribe = async |name: &str, options: ConsumerOptions| {
-            let builder = pulsar.consumer().with_topic(&topic).with_subscription(name).with_options(options);
-            builder.with_subscription_type(SubType::Exclusive).with_batch_size(AHEAD_MESSAGES).build().await
-        };
-        let (mut consumer, mut tail) = match (&arguments.subscription, arguments.earliest) {
-            (Some(name), earliest) => {
-                let from = if earliest { InitialPosition::Earliest } else { InitialPosition::Latest };
-                (subscribe(name, options.with_initial_position(from)).await?, Tail::default())
-            }
-            (None, true) => {
-                (subscribe(nameless, options.durable(false).starting_on_message(earliest_id())).await?, Tail::default())
-            }
-            (None, false) => {
+    async fn open(subscription: Subscription, to_end: bool) -> Result<Self, pulsar::Error> {
+        let mut tail = Tail::default();
+        let mut from = if subscription.earliest { earliest_id() } else { latest_id() };
+        if to_end || !subscription.durable {
+            let mut control = subscription.control(from.clone()).await?;
+            let last = control.get_last_message_id().await?.into_iter().next();
+            let end = last.as_ref().and_then(Position::of);
+            if !subscription.durable && !subscription.earliest {
                 // From a known message on, so that a connection that is made anew goes on there and leaves nothing out.
-                let latest = options.clone().durable(false).starting_on_message(latest_id());
-                let mut probe: Consumer<Vec<u8>, _> = subscribe(nameless, latest).await?;
-                let last = probe.get_last_message_id().await?.into_iter().next();
-                probe.close().await?;
-                let position = last.as_ref().and_then(Position::of);
-                let from = last.filter(|_| position.is_some()).unwrap_or_else(earliest_id);
-                (subscribe(nameless, options.durable(false).starting_on_message(from)).await?, Tail::after(position))
+                tail = Tail::after(end);
+                from = last.filter(|_| end.is_some()).unwrap_or_else(earliest_id);
             }
-        };
-        if arguments.end {
-            let last = consumer.get_last_message_id().await?;
-            tail.stop_at(last.first().and_then(Position::of));
+            if to_end {
+                tail.stop_at(end);
+                if has_nothing_left(&mut control).await {
+                    tail.exhaust();
+                }
+            }
+            control.close().await?;
         }
-        Ok(Self { consumer, topic, tail })
+        let stream = subscription.open(from, AHEAD_MESSAGES, AHEAD_MESSAGES).await?;
+        Ok(Self { subscription, stream, tail })
+    }
+}
+
+/// The backlog is known to be empty.
+async fn has_nothing_left(consumer: &mut Stream) -> bool {
+    let stats = consumer.get_stats().await.unwrap_or_default();
+    !stats.is_empty() && stats.iter().all(|stats| stats.error_code.is_none() && stats.msg_backlog == Some(0))
+}
+
+/// What is subscribed to, and how.
+struct Subscription {
+    pulsar: Pulsar<TokioExecutor>,
+    topic: String,
+    name: String,
+    durable: bool,
+    earliest: bool,
+}
+
+impl Subscription {
+    async fn open(&self, from: MessageIdData, ahead: u32, queue: u32) -> Result<Stream, pulsar::Error> {
+        let options = ConsumerOptions::default().with_receiver_queue_size(queue);
+        let options = match (self.durable, self.earliest) {
+            (true, true) => options.with_initial_position(InitialPosition::Earliest),
+            (true, false) => options.with_initial_position(InitialPosition::Latest),
+            (false, _) => options.durable(false).starting_on_message(from),
+        };
+        let builder =
+            self.pulsar.consumer().with_topic(&self.topic).with_subscription(&self.name).with_options(options);
+        builder.with_subscription_type(SubType::Exclusive).with_batch_size(ahead).build().await
+    }
+
+    /// A consumer for questions. The library answers none while messages wait that nobody takes, so this one lets few come,
+    /// and they never wait.
+    async fn control(&self, from: MessageIdData) -> Result<Stream, pulsar::Error> {
+        self.open(from, 1, CONTROL_QUEUE).await
+    }
+
+    /// Acknowledges everything up to `id` and waits until the broker has taken it: it closes a consumer only after what that
+    /// consumer sent before.
+    async fn settle(&self, id: MessageIdData) -> Result<(), pulsar::Error> {
+        let mut control = self.control(latest_id()).await?;
+        control.cumulative_ack_with_id(&self.topic, id).await?;
+        control.close().await
     }
 }
 

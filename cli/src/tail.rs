@@ -38,8 +38,9 @@ pub(crate) struct Tail {
     last: Option<Position>,
     end: Option<Position>,
     at_end: bool,
-    /// The last entry of which everything was written.
+    /// The last entry of which everything was taken, unless it is in `acknowledged`.
     whole: Option<MessageIdData>,
+    acknowledged: Option<MessageIdData>,
 }
 
 impl Tail {
@@ -93,7 +94,14 @@ impl Tail {
     /// What may be acknowledged, everything before included, once what was taken so far is written. Says it once.
     /// A batch of which only a part was taken is not in it: a broker knows entries.
     pub(crate) fn take_acknowledgement(&mut self) -> Option<MessageIdData> {
-        self.whole.take()
+        let whole = self.whole.take()?;
+        self.acknowledged = Some(whole.clone());
+        Some(whole)
+    }
+
+    /// The last that was said.
+    pub(crate) fn acknowledged(&self) -> Option<&MessageIdData> {
+        self.acknowledged.as_ref()
     }
 }
 
@@ -169,5 +177,6 @@ mod tests {
         tail.take(&id(1, 1, Some(0)), Some(3));
         assert_eq!(tail.take_acknowledgement(), Some(id(1, 0, None)));
         assert_eq!(tail.take_acknowledgement(), None);
+        assert_eq!(tail.acknowledged(), Some(&id(1, 0, None)));
     }
 }

@@ -17,6 +17,9 @@ use crate::{Drain, Failure};
 /// The longest a drain may take, from the signal to the exit.
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// A second signal this soon is the first one again.
+const ECHO: Duration = Duration::from_millis(300);
+
 /// Reads the command line and the configuration, then runs `body` as [`supervise`] does. `name` is the binary's.
 pub fn run<C, F>(name: &'static str, about: &'static str, body: F) -> ExitCode
 where
@@ -135,6 +138,13 @@ fn ended_by_signals(drain: Drain) -> Result<impl Future<Output = Failure>, Failu
         next(&mut terminate, &mut interrupt).await;
         tracing::info!("draining; a second signal ends at once");
         drain.request();
+        // Wrappers such as timeout(1) signal a process and then its group: one wish, two signals.
+        let _ = tokio::time::timeout(ECHO, async {
+            loop {
+                next(&mut terminate, &mut interrupt).await
+            }
+        })
+        .await;
         tokio::select! {
             () = next(&mut terminate, &mut interrupt) => Failure::internal("ended by a second signal before the drain was done"),
             () = tokio::time::sleep(GRACE) => Failure::internal(format!("the drain was not done within {} s", GRACE.as_secs())),
