@@ -195,7 +195,7 @@ struct Reader {
 impl Reader {
     async fn open(pulsar: &Pulsar<TokioExecutor>, arguments: &Arguments) -> Result<Self, Failure> {
         let what = format!("reading {}", arguments.topic);
-        let count = pulsar.lookup_partitioned_topic_number(&arguments.topic).await;
+        let count = Box::pin(pulsar.lookup_partitioned_topic_number(&arguments.topic)).await;
         let count = count.map_err(|error| client::failure(&what, &error))?;
         let topics = match count {
             0 => vec![arguments.topic.clone()],
@@ -304,7 +304,7 @@ impl Part {
         let mut from = if subscription.earliest { earliest_id() } else { latest_id() };
         if to_end || !subscription.durable {
             let mut control = subscription.control(from.clone()).await?;
-            let last = control.get_last_message_id().await?.into_iter().next();
+            let last = Box::pin(control.get_last_message_id()).await?.into_iter().next();
             let end = last.as_ref().and_then(Position::of);
             if !subscription.durable && !subscription.earliest {
                 // From a known message on, so that a connection that is made anew goes on there and leaves nothing out.
@@ -317,7 +317,7 @@ impl Part {
                     tail.exhaust();
                 }
             }
-            control.close().await?;
+            Box::pin(control.close()).await?;
         }
         let stream = subscription.open(from, AHEAD_MESSAGES, AHEAD_MESSAGES).await?;
         Ok(Self { subscription, stream, tail })
@@ -326,7 +326,7 @@ impl Part {
 
 /// The backlog is known to be empty.
 async fn has_nothing_left(consumer: &mut Stream) -> bool {
-    let stats = consumer.get_stats().await.unwrap_or_default();
+    let stats = Box::pin(consumer.get_stats()).await.unwrap_or_default();
     !stats.is_empty() && stats.iter().all(|stats| stats.error_code.is_none() && stats.msg_backlog == Some(0))
 }
 
@@ -349,7 +349,7 @@ impl Subscription {
         };
         let builder =
             self.pulsar.consumer().with_topic(&self.topic).with_subscription(&self.name).with_options(options);
-        builder.with_subscription_type(SubType::Exclusive).with_batch_size(ahead).build().await
+        Box::pin(builder.with_subscription_type(SubType::Exclusive).with_batch_size(ahead).build()).await
     }
 
     /// A consumer for questions. The library answers none while messages wait that nobody takes, so this one lets few come,
@@ -363,7 +363,7 @@ impl Subscription {
     async fn settle(&self, id: MessageIdData) -> Result<(), pulsar::Error> {
         let mut control = self.control(latest_id()).await?;
         control.cumulative_ack_with_id(&self.topic, id).await?;
-        control.close().await
+        Box::pin(control.close()).await
     }
 }
 

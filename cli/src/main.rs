@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Produce(arguments) => daemon::supervise("geminga produce", CLIENT_LOG, async |drain| {
-            produce::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
+            Box::pin(produce::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain)).await
         }),
         Command::Consume(arguments) => daemon::supervise("geminga consume", CLIENT_LOG, async |drain| {
             consume::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await

@@ -1,6 +1,7 @@
 //! `geminga produce`: bytes of a file or stdin become messages.
 //!
 //! Promises: it ends well only when every message's receipt has arrived.
+#![allow(clippy::large_futures)] // The library's are, and a box for each message would cost more than they do.
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -122,7 +123,7 @@ impl Input {
         if metadata.is_dir() {
             return Err(Failure::usage(format!("{name} is a directory, not a file")));
         }
-        Ok(Self { name, source: Box::new(file), length: metadata.is_file().then(|| metadata.len()) })
+        Ok(Self { name, source: Box::new(file), length: metadata.is_file().then_some(metadata.len()) })
     }
 
     /// Reads on a thread of its own: a terminal or a pipe may keep it waiting forever.
