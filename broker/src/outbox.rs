@@ -127,6 +127,11 @@ impl Outbox {
         }))
     }
 
+    /// Whether both lead to the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Pushes one command.
     pub(crate) fn send(&self, command: impl Into<BaseCommand>) {
         let command = command.into();

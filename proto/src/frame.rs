@@ -44,6 +44,12 @@ pub enum FrameError {
 
 /// Takes one frame off the front of `buffer`, or returns `None` when more bytes are needed.
 pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Option<Frame>, FrameError> {
+    let Some((command, rest)) = split(buffer, limit)? else { return Ok(None) };
+    Ok(Some(Frame { command: BaseCommand::decode(command)?, rest }))
+}
+
+/// As [`decode`], but leaves the command encoded: [`BaseCommand`] is wide, and who expects few kinds decodes those alone.
+pub fn split(buffer: &mut BytesMut, limit: usize) -> Result<Option<(Bytes, Bytes)>, FrameError> {
     let Some(head) = buffer.first_chunk::<4>() else { return Ok(None) };
     let total = u32::from_be_bytes(*head) as usize;
     if limit < total {
@@ -59,8 +65,8 @@ pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Option<Frame>, Fram
     if frame.len() < size {
         return Err(FrameError::Truncated);
     }
-    let command = BaseCommand::decode(frame.split_to(size))?;
-    Ok(Some(Frame { command, rest: frame }))
+    let command = frame.split_to(size);
+    Ok(Some((command, frame)))
 }
 
 /// Appends a command that carries no entry.

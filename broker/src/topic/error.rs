@@ -53,7 +53,7 @@ impl TopicError {
         }
     }
 
-    pub(super) fn from_subscription(error: &SubscriptionError, name: &TopicName) -> Self {
+    pub(crate) fn from_subscription(error: &SubscriptionError, name: &TopicName) -> Self {
         match error {
             SubscriptionError::Busy { text, .. } => Self::ConsumerBusy(text),
             SubscriptionError::NotFound => Self::SubscriptionNotFound,

@@ -1,0 +1,222 @@
+//! PRODUCER and CLOSE_PRODUCER.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto::pulsar::{
+    CommandCloseProducer, CommandProducer, CommandProducerSuccess, CommandSuccess, KeyValue, ProducerAccessMode,
+    ServerError,
+};
+use proto::{Domain, TopicName};
+
+use super::errors::{Answer, Fault, answer};
+use super::lookup::version_bytes;
+use super::session::{Done, Session};
+use crate::Context;
+use crate::outbox::{Client, Serial};
+use crate::topic::{AttachProducer, SubscribeAt, TopicError, TopicHandle};
+
+/// What a client calls by a producer id.
+pub(super) enum ProducerSlot {
+    /// It is being attached. `ends` when it was closed, or its topic has ended, meanwhile.
+    Opening {
+        serial: Serial,
+        ends: Option<Ends>,
+    },
+    Open(OpenProducer),
+}
+
+/// How something ends that has not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// The client closed it with this request id.
+    Closed(u64),
+    SentAway,
+}
+
+pub(super) struct OpenProducer {
+    pub(super) serial: Serial,
+    pub(super) topic: TopicHandle,
+    pub(super) name: String,
+    schema_version: Option<u64>,
+}
+
+/// What became of a PRODUCER.
+pub(super) struct ProducerOpened {
+    producer_id: u64,
+    request_id: u64,
+    outcome: Result<OpenProducer, Answer>,
+}
+
+impl Session {
+    pub(super) fn open_producer(&mut self, command: CommandProducer) {
+        let (producer_id, request_id) = (command.producer_id, command.request_id);
+        match self.producers.get(&producer_id) {
+            Some(ProducerSlot::Open(producer)) => return self.outbox.send(success(request_id, producer)),
+            Some(ProducerSlot::Opening { .. }) => {
+                let text = "Producer is already being created on this connection";
+                return self.error(request_id, ServerError::ServiceNotReady, text);
+            }
+            None => {}
+        }
+        let (serial, context, client) = (self.serial(), self.house.context.clone(), self.client());
+        self.producers.insert(producer_id, ProducerSlot::Opening { serial, ends: None });
+        let opening = async move {
+            let outcome = open(&context, client, command, serial).await;
+            Done::Producer(ProducerOpened { producer_id, request_id, outcome })
+        };
+        if !self.request(request_id, opening) {
+            self.producers.remove(&producer_id);
+        }
+    }
+
+    pub(super) fn producer_opened(&mut self, opened: ProducerOpened) {
+        let ProducerOpened { producer_id, request_id, outcome } = opened;
+        let Some(ProducerSlot::Opening { ends, .. }) = self.producers.remove(&producer_id) else { return };
+        match (outcome, ends) {
+            (Ok(producer), None) => {
+                self.outbox.send(success(request_id, &producer));
+                self.producers.insert(producer_id, ProducerSlot::Open(producer));
+            }
+            (Ok(producer), Some(ends)) => {
+                self.error(request_id, ServerError::ServiceNotReady, "Producer was closed before it was created");
+                if let Ends::Closed(close_id) = ends {
+                    self.outbox.send(CommandSuccess { request_id: close_id, schema: None });
+                }
+                self.leave_topic(producer);
+            }
+            (Err((error, text)), ends) => {
+                self.error(request_id, error, text);
+                if let Some(Ends::Closed(close_id)) = ends {
+                    self.outbox.send(CommandSuccess { request_id: close_id, schema: None });
+                }
+            }
+        }
+    }
+
+    /// Detaches without an answer to the client.
+    fn leave_topic(&mut self, producer: OpenProducer) {
+        self.requests.push(Box::pin(async move {
+            producer.topic.detach(producer.serial, None).await;
+            Done::Nothing
+        }));
+    }
+
+    pub(super) async fn close_producer(&mut self, command: &CommandCloseProducer) {
+        let (producer_id, request_id) = (command.producer_id, command.request_id);
+        match self.producers.get_mut(&producer_id) {
+            Some(ProducerSlot::Opening { ends: ends @ None, .. }) => *ends = Some(Ends::Closed(request_id)),
+            Some(ProducerSlot::Open(producer)) => {
+                // Answered by the topic, after the last receipt.
+                let answered = producer.topic.detach(producer.serial, Some(request_id)).await;
+                self.producers.remove(&producer_id);
+                self.note_former(producer_id);
+                if !answered {
+                    self.outbox.send(CommandSuccess { request_id, schema: None });
+                }
+            }
+            Some(ProducerSlot::Opening { .. }) | None => self.outbox.send(CommandSuccess { request_id, schema: None }),
+        }
+    }
+
+    pub(super) fn producer_sent_away(&mut self, producer_id: u64, away: Serial) {
+        match self.producers.get_mut(&producer_id) {
+            Some(ProducerSlot::Opening { serial, ends }) if *serial == away => *ends = ends.or(Some(Ends::SentAway)),
+            Some(ProducerSlot::Open(producer)) if producer.serial == away => {
+                self.producers.remove(&producer_id);
+                self.note_former(producer_id);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn success(request_id: u64, producer: &OpenProducer) -> CommandProducerSuccess {
+    CommandProducerSuccess {
+        request_id,
+        producer_name: producer.name.clone(),
+        last_sequence_id: Some(-1), // Nothing is remembered of earlier sends: there is no deduplication.
+        schema_version: Some(producer.schema_version.map(version_bytes).unwrap_or_default()),
+        topic_epoch: None,
+        producer_ready: Some(true),
+    }
+}
+
+async fn open(
+    context: &Context,
+    client: Arc<Client>,
+    command: CommandProducer,
+    serial: Serial,
+) -> Result<OpenProducer, Answer> {
+    let refused = |text: &str| Err((ServerError::NotAllowedError, text.to_string()));
+    if command.producer_access_mode() != ProducerAccessMode::Shared {
+        return refused("Only the Shared access mode is supported yet");
+    }
+    if command.txn_enabled() {
+        return refused("Transactions are not enabled.");
+    }
+    let topic = open_topic(context, &command.topic, true).await.map_err(answer)?;
+    let schema_version = match &command.schema {
+        Some(schema) => context.schemas.register(topic.name(), schema).await.map_err(|error| answer(error.into()))?,
+        None => None,
+    };
+    if let Some(subscription) = command.initial_subscription_name.as_deref().filter(|name| !name.is_empty()) {
+        match topic.create_subscription(subscription, SubscribeAt::Earliest, BTreeMap::new()).await {
+            Ok(()) | Err(TopicError::SubscriptionExists) => {}
+            Err(error) => return Err(answer(error.into())),
+        }
+    }
+    let name = attach(&topic, &client, &command, serial).await.map_err(|error| answer(error.into()))?;
+    Ok(OpenProducer { serial, topic, name, schema_version })
+}
+
+/// Attaches, if need be after the connection that holds the name has turned out to be dead.
+async fn attach(
+    topic: &TopicHandle,
+    client: &Arc<Client>,
+    command: &CommandProducer,
+    serial: Serial,
+) -> Result<String, TopicError> {
+    let name = command.producer_name.clone().filter(|name| !name.is_empty());
+    let mut probed = false;
+    loop {
+        let attached = topic.attach(|reply| AttachProducer {
+            serial,
+            producer_id: command.producer_id,
+            name: name.clone(),
+            user_provided: command.user_provided_producer_name() && name.is_some(),
+            epoch: command.epoch(),
+            client: client.clone(),
+            metadata: pairs(&command.metadata),
+            reply,
+        });
+        match attached.await {
+            Ok(attached) => return Ok(attached.name),
+            Err(refused) => match refused.holder.filter(|holder| !probed && !holder.is_same(&client.outbox)) {
+                Some(holder) if !holder.is_alive().await => {
+                    holder.end().await;
+                    probed = true;
+                }
+                _ => return Err(refused.error),
+            },
+        }
+    }
+}
+
+/// The topic, made if it may be.
+pub(super) async fn open_topic(context: &Context, topic: &str, create: bool) -> Result<TopicHandle, Fault> {
+    let name: TopicName = topic.parse()?;
+    if name.domain() == Domain::NonPersistent {
+        return Err(TopicError::NotAllowed("Non-persistent topics are not supported yet").into());
+    }
+    match context.topics.open(&name, false).await {
+        Err(TopicError::NotFound(_)) if create => {
+            context.namespaces.may_create(&name).await?;
+            Ok(context.topics.open(&name, true).await?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+pub(super) fn pairs(pairs: &[KeyValue]) -> BTreeMap<String, String> {
+    pairs.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect()
+}
