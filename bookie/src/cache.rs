@@ -1,0 +1,182 @@
+//! What was read lately: windows of segments and runs of footers, both bounded in bytes.
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use proto::{EntryId, LedgerId};
+
+use crate::disk::{AlignedBuffer, BLOCK};
+use crate::format::{IndexEntry, SegmentId};
+use crate::index::{Extent, Found, Index, Run};
+use crate::segments::{Segments, read_run};
+
+/// One read of a segment: large enough that reading many ledgers in turn finds most of their entries read already.
+const WINDOW: u64 = 256 << 10;
+/// Of index entries of sealed segments.
+const RUN_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Debug)]
+struct Slot<V> {
+    value: V,
+    bytes: usize,
+    used: u64,
+}
+
+/// Keeps what was used last. Searching all slots for the oldest is cheap beside the read that makes it necessary.
+#[derive(Debug)]
+struct Recent<K, V> {
+    slots: HashMap<K, Slot<V>>,
+    bytes: usize,
+    bytes_max: usize,
+    uses: u64,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Recent<K, V> {
+    fn new(bytes_max: usize) -> Self {
+        Self { slots: HashMap::new(), bytes: 0, bytes_max, uses: 0 }
+    }
+
+    fn get(&mut self, key: &K) -> Option<V> {
+        self.uses += 1;
+        let slot = self.slots.get_mut(key)?;
+        slot.used = self.uses;
+        Some(slot.value.clone())
+    }
+
+    /// Says what had to go.
+    fn put(&mut self, key: K, value: V, bytes: usize) -> Vec<V> {
+        self.uses += 1;
+        let mut gone = Vec::new();
+        if let Some(old) = self.slots.insert(key, Slot { value, bytes, used: self.uses }) {
+            self.bytes -= old.bytes;
+            gone.push(old.value);
+        }
+        self.bytes += bytes;
+        while self.bytes_max < self.bytes && 1 < self.slots.len() {
+            let oldest = self.slots.iter().min_by_key(|(_, slot)| slot.used).map(|(key, _)| key.clone());
+            if let Some(slot) = oldest.and_then(|key| self.slots.remove(&key)) {
+                self.bytes -= slot.bytes;
+                gone.push(slot.value);
+            }
+        }
+        gone
+    }
+}
+
+/// Shared by all threads that read; each lock is held for a look-up, never over a read of the disk.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    windows: Mutex<Recent<(SegmentId, u64), Arc<AlignedBuffer>>>,
+    spare: Mutex<Vec<AlignedBuffer>>,
+    runs: Mutex<Recent<(SegmentId, u64), Arc<Vec<IndexEntry>>>>,
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+}
+
+impl Caches {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            windows: Mutex::new(Recent::new(bytes_max)),
+            spare: Mutex::default(),
+            runs: Mutex::new(Recent::new(RUN_BYTES_MAX)),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes of windows held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.windows.lock().bytes
+    }
+}
+
+impl Segments {
+    /// Appends `length` bytes of a segment to `target`, through the cache. Fewer where the file ends.
+    pub(crate) fn read(
+        &self,
+        segment: SegmentId,
+        data_end: u64,
+        offset: u64,
+        length: usize,
+        target: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let end = offset + length as u64;
+        let mut at = offset;
+        while at < end {
+            let number = at / WINDOW;
+            let upto = end.min((number + 1) * WINDOW);
+            let window = self.window(segment, number, data_end, upto)?;
+            let from = usize::try_from(at - number * WINDOW).expect("within a window");
+            let to = usize::try_from(upto - number * WINDOW).expect("within a window").min(window.len());
+            if to <= from {
+                break;
+            }
+            target.extend_from_slice(&window.bytes()[from..to]);
+            at = number * WINDOW + to as u64;
+        }
+        Ok(())
+    }
+
+    /// The window, filled at least up to `upto` if the segment goes that far.
+    fn window(&self, segment: SegmentId, number: u64, data_end: u64, upto: u64) -> io::Result<Arc<AlignedBuffer>> {
+        let start = number * WINDOW;
+        if let Some(window) = self.caches.windows.lock().get(&(segment, number)) {
+            // The tail's last window grows: what is cached may end before what is asked for.
+            if upto <= start + window.len() as u64 {
+                self.caches.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(window);
+            }
+        }
+        self.caches.misses.fetch_add(1, Ordering::Relaxed);
+        let length = usize::try_from(WINDOW.min(data_end.saturating_sub(start))).expect("a window is small");
+        let spare = self.caches.spare.lock().pop();
+        let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::with_capacity(length));
+        buffer.resize(length.next_multiple_of(BLOCK));
+        let count = self.file(segment)?.read_at(start, buffer.bytes_mut())?;
+        buffer.resize(count);
+        let window = Arc::new(buffer);
+        let bytes = window.capacity();
+        let gone = self.caches.windows.lock().put((segment, number), window.clone(), bytes);
+        let mut spare = self.caches.spare.lock();
+        spare.extend(gone.into_iter().filter_map(Arc::into_inner));
+        spare.truncate(2);
+        Ok(window)
+    }
+
+    /// Index entries of a sealed segment, through the cache.
+    pub(crate) fn run(&self, extent: Extent, run: &Run) -> io::Result<Arc<Vec<IndexEntry>>> {
+        let key = (run.segment, run.offset);
+        if let Some(entries) = self.caches.runs.lock().get(&key) {
+            return Ok(entries);
+        }
+        let entries = read_run(self.file(run.segment)?.as_ref(), extent.generation, run)?;
+        let damaged = || {
+            let path = self.path(run.segment);
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: index damaged at {}", path.display(), run.offset))
+        };
+        let entries = Arc::new(entries.ok_or_else(damaged)?);
+        let bytes = entries.capacity() * size_of::<IndexEntry>();
+        self.caches.runs.lock().put(key, entries.clone(), bytes);
+        Ok(entries)
+    }
+
+    /// The entry, if it is held. Reads the disk only for an entry below the highest of its ledger.
+    pub(crate) fn held(&self, index: &Index, ledger: LedgerId, entry: EntryId) -> io::Result<Option<IndexEntry>> {
+        match index.find(ledger, entry, 1) {
+            Found::Nowhere => Ok(None),
+            Found::Open(_, _, entries) => Ok(entries.first().copied()),
+            Found::Sealed(runs) => {
+                for (run, extent) in runs {
+                    let entries = self.run(extent, &run)?;
+                    if let Ok(at) = entries.binary_search_by_key(&entry, |held| held.entry) {
+                        return Ok(Some(entries[at]));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Reading entries: found in the index, taken from a window of a segment, checked, copied out.
+use bytes::Bytes;
+use proto::bookie::{Entry, Read, Status};
+use proto::{EntryId, LedgerId};
+
+use crate::format::{IndexEntry, Kind, RECORD_HEADER, Record, SegmentId};
+use crate::index::{Extent, Found, without_gap};
+use crate::segments::Segments;
+
+/// The most that one answer carries, whatever was asked for; one entry may exceed it.
+pub(crate) const READ_BYTES_MAX: usize = 4 << 20;
+/// Entries located at a time.
+const LOCATED_MAX: usize = 1024;
+
+/// What a read found.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) status: Status,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) reason: String,
+}
+
+impl Reading {
+    pub(crate) fn refused(status: Status, reason: impl Into<String>) -> Self {
+        Self { status, entries: Vec::new(), reason: reason.into() }
+    }
+}
+
+/// Why an entry that is held could not be given. Another copy may be whole.
+#[derive(Debug, thiserror::Error)]
+enum ReadFault {
+    #[error("segment {} at {offset}: {source}", .segment.0)]
+    Disk { segment: SegmentId, offset: u32, source: std::io::Error },
+    #[error("segment {} at {offset}: the entry's bytes have changed since they were synced", .segment.0)]
+    Damaged { segment: SegmentId, offset: u32 },
+    #[error("{0}")]
+    Index(#[from] std::io::Error),
+}
+
+/// Reads from `read.first` on, until a gap, the end, or the bounds of an answer. A fence that was asked for is not done here.
+pub(crate) fn read(segments: &Segments, ledger: LedgerId, read: &Read) -> Reading {
+    if read.end <= read.first {
+        return Reading::refused(Status::Invalid, "the range is empty");
+    }
+    if segments.index.read().standing(ledger).flags.deleted {
+        return Reading::refused(Status::Deleted, "the ledger is deleted");
+    }
+    let bytes_max = (read.bytes_max as usize).min(READ_BYTES_MAX);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut bytes = 0;
+    let mut scratch = Vec::new();
+    'all: while let Some(next) = read.first.checked_add(entries.len() as u64).filter(|next| *next < read.end) {
+        let wanted = usize::try_from(read.end - next).unwrap_or(usize::MAX).min(LOCATED_MAX);
+        let located = match locate(segments, ledger, EntryId(next), wanted) {
+            Ok(Some(located)) => located,
+            Ok(None) => break,
+            Err(fault) => return stopped(ledger, EntryId(next), entries, &fault),
+        };
+        let (segment, extent, places) = located;
+        for place in places {
+            if !entries.is_empty() && bytes_max < bytes + place.size as usize {
+                break 'all;
+            }
+            match fetch(segments, ledger, segment, extent, place, &mut scratch) {
+                Ok(entry) => {
+                    bytes += entry.payload.len();
+                    entries.push(entry);
+                }
+                Err(fault) => return stopped(ledger, place.entry, entries, &fault),
+            }
+        }
+    }
+    if entries.is_empty() {
+        return Reading::refused(Status::NotHeld, "");
+    }
+    Reading { status: Status::Ok, entries, reason: String::new() }
+}
+
+/// A fault is never a no. What was found before it is given; whoever asks from there on is told.
+fn stopped(ledger: LedgerId, entry: EntryId, entries: Vec<Entry>, fault: &ReadFault) -> Reading {
+    tracing::error!(ledger = ledger.0, entry = entry.0, %fault, "cannot read an entry");
+    if entries.is_empty() {
+        return Reading::refused(Status::Unknown, fault.to_string());
+    }
+    Reading { status: Status::Ok, entries, reason: String::new() }
+}
+
+type Located = (SegmentId, Extent, Vec<IndexEntry>);
+
+fn locate(
+    segments: &Segments,
+    ledger: LedgerId,
+    entry: EntryId,
+    wanted: usize,
+) -> Result<Option<Located>, ReadFault> {
+    let found = segments.index.read().find(ledger, entry, wanted);
+    match found {
+        Found::Nowhere => Ok(None),
+        Found::Open(segment, extent, entries) => Ok(Some((segment, extent, entries))),
+        Found::Sealed(runs) => {
+            for (run, extent) in runs {
+                let entries = without_gap(&segments.run(extent, &run)?, entry, wanted);
+                if !entries.is_empty() {
+                    return Ok(Some((run.segment, extent, entries)));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn fetch(
+    segments: &Segments,
+    ledger: LedgerId,
+    segment: SegmentId,
+    extent: Extent,
+    place: IndexEntry,
+    scratch: &mut Vec<u8>,
+) -> Result<Entry, ReadFault> {
+    scratch.clear();
+    let length = RECORD_HEADER + place.size as usize;
+    segments
+        .read(segment, extent.data_end, u64::from(place.offset), length, scratch)
+        .map_err(|source| ReadFault::Disk { segment, offset: place.offset, source })?;
+    let damaged = || ReadFault::Damaged { segment, offset: place.offset };
+    let record = Record::read(scratch, extent.generation).ok_or_else(damaged)?;
+    let named = record.kind == Kind::Entry && record.ledger == ledger && record.entry == place.entry;
+    let payload = scratch.get(RECORD_HEADER..length).ok_or_else(damaged)?;
+    if !named || record.digest != place.digest || !record.holds(payload) {
+        return Err(damaged());
+    }
+    Ok(Entry {
+        entry: record.entry.0,
+        length: record.length,
+        digest: record.digest,
+        payload: Bytes::copy_from_slice(payload),
+        confirmed: record.confirmed.0,
+    })
+}

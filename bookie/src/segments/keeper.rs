@@ -1,0 +1,323 @@
+//! What happens to segments beside the journal: zeros ahead of it, the next file before it is needed, footers behind it.
+//!
+//! [`Keeper::turn`] does one piece of work; a thread calls it in production, a simulation calls it between steps.
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use proto::EntryId;
+
+use super::zero_ahead::{AHEAD, CHUNK, ZeroAhead};
+use super::{HEADER_END, Segments};
+use crate::disk::{AlignedBuffer, DiskFile};
+use crate::error::JournalError;
+use crate::format::{Footer, Generation, IndexEntry, Row, SegmentId, encode_footer};
+use crate::index::OpenSegment;
+use crate::seed::Seed;
+
+/// Index entries that one directory row covers: what a reader fetches at once.
+const RUN_ENTRIES: usize = 2048;
+/// Zeros are made durable in groups of this size, so that the journal's syncs have no growth of the file to carry.
+const ZEROS_PER_SYNC: u64 = 4 << 20;
+/// Batches from here on are bound by bandwidth: zeros before them would only double the bytes.
+const FLOOD_BATCH: u64 = 256 << 10;
+
+/// The segment the journal writes to.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) segment: SegmentId,
+    pub(crate) generation: Generation,
+}
+
+#[derive(Debug)]
+struct Kept {
+    active: Active,
+    zeros: ZeroAhead,
+    /// Zeroed but not yet durable.
+    unsynced: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    active: Option<Kept>,
+    next: Option<Kept>,
+    /// Being created right now.
+    preparing: bool,
+    /// The disk refused. The journal will hear of it itself.
+    unprepared: bool,
+    flood: bool,
+    to_seal: VecDeque<SegmentId>,
+    stopping: bool,
+}
+
+/// A piece of work.
+#[derive(Debug)]
+enum Work {
+    Zero { active: Active, chunk: std::ops::Range<u64>, sync: bool },
+    Prepare(SegmentId, Generation),
+    Seal(SegmentId),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    segments: Arc<Segments>,
+    // Journal and keeper hand files to each other here: two threads, a few instructions, no I/O inside.
+    state: Mutex<State>,
+    /// There may be work.
+    work: Condvar,
+    /// A chunk or a file is finished.
+    finished: Condvar,
+    generations: Mutex<Seed>,
+    zeros: AlignedBuffer,
+}
+
+impl Keeper {
+    pub(crate) fn new(segments: Arc<Segments>, to_seal: Vec<SegmentId>) -> Self {
+        let state = State { to_seal: to_seal.into(), ..State::default() };
+        let generations = Mutex::new(Seed::new(segments.options.seed));
+        let chunk = usize::try_from(CHUNK).expect("a chunk is small");
+        Self {
+            segments,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            finished: Condvar::new(),
+            generations,
+            zeros: AlignedBuffer::zeroed(chunk),
+        }
+    }
+
+    /// The journal is about to write up to `end` of the active segment. Waits while a begun chunk is in its way.
+    pub(crate) fn claim(&self, end: u64, batch_bytes: u64) {
+        let mut state = self.state.lock();
+        state.flood = FLOOD_BATCH <= batch_bytes;
+        while state.active.as_mut().is_some_and(|kept| !kept.zeros.claim(end)) {
+            self.finished.wait(&mut state);
+        }
+        // Waking a thread costs more than a small batch does.
+        if state.has_work() {
+            self.work.notify_one();
+        }
+    }
+
+    /// The segment to go on with after the active one, which is sealed in the background. Made now if nobody prepared it.
+    pub(crate) fn roll(&self, segment: SegmentId) -> Result<Active, JournalError> {
+        let mut state = self.state.lock();
+        while state.preparing {
+            self.finished.wait(&mut state);
+        }
+        if let Some(full) = state.active.take() {
+            state.to_seal.push_back(full.active.segment);
+        }
+        let kept = match state.next.take() {
+            Some(next) => next,
+            None => {
+                let generation = self.generation();
+                let file = self.segments.create(segment, generation)?;
+                self.kept(Active { file, segment, generation })
+            }
+        };
+        assert_eq!(kept.active.segment, segment, "segments follow each other");
+        let active = kept.active.clone();
+        state.active = Some(kept);
+        state.unprepared = false;
+        drop(state);
+        self.work.notify_one();
+        Ok(active)
+    }
+
+    /// One piece of work, if there is any.
+    pub(crate) fn turn(&self) -> bool {
+        let work = self.state.lock().choose(|| self.generation());
+        let Some(work) = work else { return false };
+        self.perform(work);
+        true
+    }
+
+    /// Works until asked to stop.
+    pub(crate) fn run(&self) {
+        loop {
+            let work = {
+                let mut state = self.state.lock();
+                loop {
+                    if state.stopping {
+                        return;
+                    }
+                    match state.choose(|| self.generation()) {
+                        Some(work) => break work,
+                        None => self.work.wait(&mut state),
+                    }
+                }
+            };
+            self.perform(work);
+        }
+    }
+
+    /// Lets [`run`](Self::run) return.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.work.notify_all();
+    }
+
+    /// Seals all that can be sealed, for a stop after which nothing need be scanned. Call when neither thread runs any more.
+    pub(crate) fn seal_all(&self) {
+        for segment in self.segments.index.read().open_segments() {
+            self.seal(segment);
+        }
+    }
+
+    fn generation(&self) -> Generation {
+        Generation(self.generations.lock().next())
+    }
+
+    fn kept(&self, active: Active) -> Kept {
+        let zeros = ZeroAhead::new(HEADER_END, self.segments.options.segment_bytes);
+        Kept { active, zeros, unsynced: 0 }
+    }
+
+    fn perform(&self, work: Work) {
+        match work {
+            Work::Zero { active, chunk, sync } => {
+                let length = usize::try_from(chunk.end - chunk.start).expect("a chunk is small");
+                let outcome = active.file.write_at(chunk.start, &self.zeros.bytes()[..length]);
+                let outcome = outcome.and_then(|()| if sync { active.file.sync() } else { Ok(()) });
+                if let Err(error) = &outcome {
+                    // Not the journal's bytes: it goes on and finds out itself whether the disk is broken.
+                    tracing::warn!(segment = active.segment.0, %error, "cannot zero ahead");
+                }
+                self.finish(&active, &chunk, outcome.is_ok());
+            }
+            Work::Prepare(segment, generation) => {
+                let outcome = self.segments.create(segment, generation);
+                let mut state = self.state.lock();
+                state.preparing = false;
+                match outcome {
+                    Ok(file) => state.next = Some(self.kept(Active { file, segment, generation })),
+                    // The journal cannot create it either, and ends the process.
+                    Err(error) => {
+                        state.unprepared = true;
+                        tracing::error!(%error, "cannot prepare a segment");
+                    }
+                }
+                self.finished.notify_all();
+            }
+            Work::Seal(segment) => self.seal(segment),
+        }
+    }
+
+    fn finish(&self, active: &Active, chunk: &std::ops::Range<u64>, zeroed: bool) {
+        let mut state = self.state.lock();
+        let State { active: current, next, .. } = &mut *state;
+        let kept = [current, next].into_iter().flatten().find(|kept| kept.active.segment == active.segment);
+        if let Some(kept) = kept {
+            kept.zeros.finish(zeroed);
+            kept.unsynced = (kept.unsynced + chunk.end - chunk.start) % ZEROS_PER_SYNC;
+        }
+        self.finished.notify_all();
+    }
+
+    fn seal(&self, segment: SegmentId) {
+        if let Err(error) = seal(&self.segments, segment) {
+            // It stays in memory and is scanned at the next start.
+            tracing::warn!(segment = segment.0, %error, "cannot seal a segment");
+        }
+    }
+}
+
+impl State {
+    fn zeros_lag(&self) -> bool {
+        !self.flood && self.active.as_ref().is_some_and(|active| active.zeros.lags(AHEAD))
+    }
+
+    fn needs_next(&self) -> bool {
+        let rest = self.active.as_ref().map(|active| active.zeros.rest());
+        rest.is_some_and(|rest| rest < AHEAD) && self.next.is_none() && !self.preparing && !self.unprepared
+    }
+
+    /// What `ahead` leaves for the next segment once the active one has no more room for zeros.
+    fn ahead_in_next(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| AHEAD.saturating_sub(active.zeros.rest()))
+    }
+
+    fn next_zeros_lag(&self) -> bool {
+        !self.flood && self.next.as_ref().is_some_and(|next| next.zeros.lags(self.ahead_in_next()))
+    }
+
+    fn has_work(&self) -> bool {
+        self.zeros_lag() || self.needs_next() || !self.to_seal.is_empty() || self.next_zeros_lag()
+    }
+
+    fn choose(&mut self, generation: impl FnOnce() -> Generation) -> Option<Work> {
+        if self.zeros_lag() {
+            return self.active.as_mut()?.zero(AHEAD);
+        }
+        if self.needs_next() {
+            self.preparing = true;
+            let segment = self.active.as_ref()?.active.segment.next();
+            return Some(Work::Prepare(segment, generation()));
+        }
+        if let Some(segment) = self.to_seal.pop_front() {
+            return Some(Work::Seal(segment));
+        }
+        let ahead = self.ahead_in_next();
+        if self.next_zeros_lag() { self.next.as_mut()?.zero(ahead) } else { None }
+    }
+}
+
+impl Kept {
+    fn zero(&mut self, ahead: u64) -> Option<Work> {
+        let chunk = self.zeros.begin(ahead)?;
+        let sync = ZEROS_PER_SYNC <= self.unsynced + CHUNK || chunk.end - chunk.start < CHUNK;
+        Some(Work::Zero { active: self.active.clone(), chunk, sync })
+    }
+}
+
+/// Cuts off what lies behind the last batch, appends the footer, and lets the index forget the single entries.
+fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
+    let Some((open, extent)) = segments.index.read().open_segment(segment) else { return Ok(()) };
+    let mut runs = runs(&open);
+    let footer = Footer {
+        segment,
+        generation: extent.generation,
+        data_end: extent.data_end,
+        before: open.before,
+        sequence: open.sequence,
+        rows: 0,
+        rows_offset: 0,
+        rows_crc: 0,
+        file_length: 0,
+    };
+    let (buffer, footer) = encode_footer(footer, &mut runs);
+    let file = segments.file(segment)?;
+    file.set_length(footer.data_end)?;
+    file.write_at(footer.data_end, buffer.bytes())?;
+    file.sync()?;
+    segments.index.write().seal(segment, runs.into_iter().map(|(row, _)| row));
+    Ok(())
+}
+
+fn runs(open: &OpenSegment) -> Vec<(Row, Vec<IndexEntry>)> {
+    let mut ledgers: Vec<_> = open.ledgers.iter().collect();
+    ledgers.sort_unstable_by_key(|(ledger, _)| **ledger);
+    let mut runs = Vec::with_capacity(ledgers.len());
+    for (ledger, held) in ledgers {
+        let nothing: &[IndexEntry] = &[]; // A ledger that was only fenced or deleted here has a row as well.
+        let pieces: Vec<&[IndexEntry]> =
+            if held.entries.is_empty() { vec![nothing] } else { held.entries.chunks(RUN_ENTRIES).collect() };
+        for piece in pieces {
+            let row = Row {
+                ledger: *ledger,
+                first: piece.first().map_or(EntryId::FIRST, |entry| entry.entry),
+                end: piece.last().map_or(EntryId::FIRST, |entry| entry.entry.next()),
+                confirmed: held.confirmed,
+                offset: 0,
+                count: 0,
+                flags: held.flags,
+                crc: 0,
+            };
+            runs.push((row, piece.to_vec()));
+        }
+    }
+    runs
+}
