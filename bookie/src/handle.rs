@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use proto::bookie::{Answer, Status};
 use proto::LedgerId;
+use proto::bookie::{Answer, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::disk::Disk;
@@ -81,6 +81,12 @@ impl Handle {
     #[must_use]
     pub fn connect(&self) -> (Session, mpsc::Receiver<Vec<Answer>>) {
         Session::open(self.shared.clone())
+    }
+
+    /// Why the disk failed under the journal, if it has.
+    #[must_use]
+    pub fn has_failed(&self) -> Option<JournalError> {
+        self.shared.failure.borrow().clone()
     }
 
     /// Returns when the disk failed under the journal. The process must end then. Cancel safe.

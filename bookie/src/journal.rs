@@ -25,7 +25,10 @@ pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// What the journal is asked to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Add { ledger: LedgerId, add: Add },
+    Add {
+        ledger: LedgerId,
+        add: Add,
+    },
     Fence(LedgerId),
     Delete(LedgerId),
     /// Refused before it came here. It takes its turn, so that a ledger's adds are answered in order.
@@ -187,9 +190,11 @@ impl Journal {
         let entry = EntryId(add.entry);
         if entry < now.end {
             // Below the highest entry: sent again, or filling a gap.
-            let in_batch = batch.records.iter().map(|(record, _)| record).find(|record| {
-                record.kind == Kind::Entry && record.ledger == ledger && record.entry == entry
-            });
+            let in_batch = batch
+                .records
+                .iter()
+                .map(|(record, _)| record)
+                .find(|record| record.kind == Kind::Entry && record.ledger == ledger && record.entry == entry);
             let digest = match in_batch {
                 Some(record) => Ok(Some(record.digest)),
                 None => self.segments.held(index, ledger, entry).map(|held| held.map(|held: IndexEntry| held.digest)),

@@ -1,20 +1,33 @@
 //! A bookie keeps entries of many ledgers on local disks.
-mod disk; // From the bytes upwards.
-mod format;
-mod segments;
+//!
+//! Owns: the segments, their index, and each ledger's fence.
+//! Promises: an entry answered with OK survives a crash of this machine, and a fence holds from its answer on.
+//! Never: talks to another bookie, or knows what a topic is.
 mod cache;
-mod index;
+mod disk;
+mod error;
+mod format;
+mod handle; // In the order an entry travels.
+mod identity;
+mod index; // In the order it is read again.
 mod journal;
+mod metrics;
+mod queue;
 mod reader;
 mod request;
-mod store;
-mod identity;
-mod error;
 mod seed;
+mod segments;
+mod session;
+mod store; // For whoever starts it.
 
 pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};
 pub use error::{JournalError, OpenError};
+pub use handle::{Bookie, Handle};
 pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;
 pub use segments::Options;
+pub use session::Session;
 pub use store::Store;
+
+#[cfg(test)]
+mod tests;

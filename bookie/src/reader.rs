@@ -87,12 +87,7 @@ fn stopped(ledger: LedgerId, entry: EntryId, entries: Vec<Entry>, fault: &ReadFa
 
 type Located = (SegmentId, Extent, Vec<IndexEntry>);
 
-fn locate(
-    segments: &Segments,
-    ledger: LedgerId,
-    entry: EntryId,
-    wanted: usize,
-) -> Result<Option<Located>, ReadFault> {
+fn locate(segments: &Segments, ledger: LedgerId, entry: EntryId, wanted: usize) -> Result<Option<Located>, ReadFault> {
     let found = segments.index.read().find(ledger, entry, wanted);
     match found {
         Found::Nowhere => Ok(None),

@@ -82,11 +82,7 @@ impl Segments {
     }
 
     /// A new segment file whose header and name are durable.
-    pub(crate) fn create(
-        &self,
-        segment: SegmentId,
-        generation: Generation,
-    ) -> Result<Arc<dyn DiskFile>, JournalError> {
+    pub(crate) fn create(&self, segment: SegmentId, generation: Generation) -> Result<Arc<dyn DiskFile>, JournalError> {
         let Identity { bookie, cluster, .. } = self.identity.clone();
         let header = SegmentHeader { segment, generation, bookie, cluster };
         let fault = |doing, source| JournalError { path: self.path(segment), doing, source: Arc::new(source) };

@@ -28,7 +28,11 @@ fn a_segment_header_reads_as_it_was_written_and_every_flipped_bit_is_found() {
         bytes[at] ^= 4;
         let found = SegmentHeader::decode(&bytes);
         let version = (8..12).contains(&at); // Outside of the CRC, so that a later version may move it.
-        assert!(if version { matches!(found, Err(HeaderError::Version(_))) } else { found == Err(HeaderError::Damaged) });
+        assert!(if version {
+            matches!(found, Err(HeaderError::Version(_)))
+        } else {
+            found == Err(HeaderError::Damaged)
+        });
     }
     assert_eq!(SegmentHeader::decode(&[]), Err(HeaderError::Damaged));
 }

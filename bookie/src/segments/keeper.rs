@@ -162,7 +162,8 @@ impl Keeper {
 
     /// Seals all that can be sealed, for a stop after which nothing need be scanned. Call when neither thread runs any more.
     pub(crate) fn seal_all(&self) {
-        for segment in self.segments.index.read().open_segments() {
+        let open = self.segments.index.read().open_segments(); // In its own statement: sealing takes the lock to write.
+        for segment in open {
             self.seal(segment);
         }
     }

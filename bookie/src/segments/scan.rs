@@ -25,9 +25,7 @@ impl<'a> Window<'a> {
 
     /// `length` bytes from `offset` on, fewer where the file ends. The length must be bounded by the caller.
     pub(crate) fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let inside = |from: u64, held: usize| {
-            from <= offset && offset + length as u64 <= from + held as u64
-        };
+        let inside = |from: u64, held: usize| from <= offset && offset + length as u64 <= from + held as u64;
         if !inside(self.offset, self.buffer.len()) {
             self.offset = offset / BLOCK as u64 * BLOCK as u64;
             let wanted = usize::try_from(offset - self.offset).expect("within a block") + length;
@@ -67,12 +65,7 @@ pub(crate) struct Scan {
 
 /// Reads all batches and then looks for heads behind the place where they end: a head that is there was written after all before
 /// it had been synced.
-pub(crate) fn scan(
-    file: &dyn DiskFile,
-    segment: SegmentId,
-    generation: Generation,
-    length: u64,
-) -> io::Result<Scan> {
+pub(crate) fn scan(file: &dyn DiskFile, segment: SegmentId, generation: Generation, length: u64) -> io::Result<Scan> {
     let mut window = Window::new(file);
     let mut found = Scan { batches: Vec::new(), whole_end: HEADER_END, proven: HEADER_END, clean: true };
     let mut at = HEADER_END;

@@ -1,6 +1,6 @@
 //! What a start finds: sealed segments are believed by their footers, others are scanned, and whatever was not proven to be synced
 //! is handed to the journal to be appended again.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,8 +60,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -
 
     let segments = Arc::new(Segments::new(disk, identity.clone(), options, index));
     let mut again = Vec::new();
+    let mut seen = HashSet::new(); // A start that lost power while it appended again leaves records twice.
     for (segment, end) in loaded.iter().zip(&ends) {
-        segment.unproven(*end, &segments, &mut again)?;
+        segment.unproven(*end, &segments, &mut |record, payload| {
+            if seen.insert((record.kind, record.ledger, record.entry)) {
+                again.push((record, payload));
+            }
+        })?;
     }
     let scanned = loaded.iter().filter(|loaded| matches!(loaded.content, Content::Scanned(_)));
     let to_seal = scanned.map(|loaded| loaded.segment).collect();
@@ -221,12 +226,7 @@ impl Loaded {
     }
 
     /// Collects what is whole but not proven, unless an earlier start has appended it again already.
-    fn unproven(
-        &self,
-        end: u64,
-        segments: &Segments,
-        again: &mut Vec<(Record, Bytes)>,
-    ) -> Result<(), OpenError> {
+    fn unproven(&self, end: u64, segments: &Segments, again: &mut dyn FnMut(Record, Bytes)) -> Result<(), OpenError> {
         let Content::Scanned(scan) = &self.content else { return Ok(()) };
         let fault = |error| OpenError::disk(segments.path(self.segment), "read", error);
         let mut window = Window::new(self.file.as_ref());
@@ -238,15 +238,14 @@ impl Loaded {
                     Kind::Fence => flags.fenced,
                     Kind::Tombstone => flags.deleted,
                     Kind::Entry => {
-                        flags.deleted
-                            || segments.held(&index, record.ledger, record.entry).map_err(fault)?.is_some()
+                        flags.deleted || segments.held(&index, record.ledger, record.entry).map_err(fault)?.is_some()
                     }
                 };
                 drop(index);
                 if !known {
                     let at = u64::from(*offset) + RECORD_HEADER as u64;
                     let payload = window.get(at, record.size as usize).map_err(fault)?;
-                    again.push((*record, Bytes::copy_from_slice(payload)));
+                    again(*record, Bytes::copy_from_slice(payload));
                 }
             }
         }
