@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn four_bundles_are_written_as_pulsar_writes_them() {
         let ranges: Vec<String> = Bundles::even(4).ranges().map(|range| range.to_string()).collect();
-        let expected = ["0x00000000_0x40000000", "0x40000000_0x80000000", "0x80000000_0xc0000000", "0xc0000000_0xffffffff"];
+        let expected =
+            ["0x00000000_0x40000000", "0x40000000_0x80000000", "0x80000000_0xc0000000", "0xc0000000_0xffffffff"];
         assert_eq!(ranges, expected);
         assert_eq!(Bundles::even(0), Bundles::even(1));
         assert_eq!(Bundles::even(1).ranges().count(), 1);

@@ -112,7 +112,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_two_closed_ports_are_a_refusal() {
-        let (first, second) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let (first, second) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
         let record = at(address(&first), address(&second));
         let probe = Probe::network(reqwest::Client::new());

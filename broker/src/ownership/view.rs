@@ -64,19 +64,6 @@ pub(crate) enum Decision {
     Wait,
 }
 
-/// What a change of a key means for this broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Nothing to do.
-    Noted,
-    /// Another has a bundle that was ours: unload its topics.
-    Lost,
-    /// The key of a bundle of ours is not there: look, and put it back.
-    Missing,
-    /// It is reserved for us: take it.
-    Reserved,
-}
-
 impl View {
     /// Knows nothing but itself.
     pub(crate) fn new(me: BrokerRecord) -> Self {
@@ -128,8 +115,8 @@ impl View {
         };
     }
 
-    pub(crate) fn forget_namespaces(&mut self) {
-        self.namespaces.clear();
+    pub(crate) fn namespaces(&self) -> Vec<NamespaceName> {
+        self.namespaces.keys().cloned().collect()
     }
 
     pub(crate) fn owns(&self, topic: &TopicName) -> bool {
@@ -192,8 +179,8 @@ impl View {
         owner.broker == self.me.broker && owner.start == self.me.start
     }
 
-    /// News of a bundle's key: what it is now, or that it went at `now`.
-    pub(crate) fn apply(&mut self, bundle: &Bundle, key: Option<(BundleOwner, Version)>, now: Instant) -> Change {
+    /// News of a bundle's key: what it is now, or that it went at `now`. True when another has what was ours.
+    pub(crate) fn apply(&mut self, bundle: &Bundle, key: Option<(BundleOwner, Version)>, now: Instant) -> bool {
         let me = key.as_ref().is_some_and(|(owner, _)| self.is_me(owner));
         let held = self.bundles.entry(bundle.clone()).or_default();
         let Some((owner, version)) = key else {
@@ -202,26 +189,49 @@ impl View {
             {
                 held.gone = Some((owner, now));
             }
-            return if held.ours == Ours::No { Change::Noted } else { Change::Missing };
+            return false;
         };
         if held.seen.is_some_and(|seen| version < seen) {
-            return Change::Noted;
+            return false;
         }
         held.seen = Some(version);
         held.gone = None;
-        let reserved = owner.broker.is_empty() && owner.reserved_for == self.me.broker;
         held.key = Some((owner, version));
-        match (me, held.ours) {
-            (true, Ours::No) => held.ours = Ours::Yes,
-            (true, _) => {}
-            (false, Ours::No) if reserved && self.serving => return Change::Reserved,
-            (false, Ours::No) => {}
-            (false, _) => {
-                held.ours = Ours::No;
-                return Change::Lost;
+        let was = held.ours;
+        held.ours = match (me, was) {
+            (true, Ours::No) => Ours::Yes,
+            (true, was) => was,
+            (false, _) => Ours::No,
+        };
+        !me && was != Ours::No
+    }
+
+    /// Bundles of ours whose key is not there: look, and put it back.
+    pub(crate) fn missing(&self) -> Vec<Bundle> {
+        let missing = |(_, held): &(&Bundle, &Held)| held.ours == Ours::Yes && held.key.is_none();
+        self.bundles.iter().filter(missing).map(|(bundle, _)| bundle.clone()).collect()
+    }
+
+    /// Bundles that this broker was asked to take, and what their keys must be like for that.
+    pub(crate) fn reserved(&self) -> Vec<(Bundle, Expect)> {
+        let reserved = |(bundle, held): (&Bundle, &Held)| match &held.key {
+            Some((owner, version))
+                if owner.broker.is_empty() && owner.reserved_for == self.me.broker && self.serving =>
+            {
+                Some((bundle.clone(), Expect::Version(*version)))
             }
-        }
-        Change::Noted
+            _ => None,
+        };
+        self.bundles.iter().filter_map(reserved).collect()
+    }
+
+    /// Who is in the way of a bundle that is waited for.
+    pub(crate) fn suspect(&self, bundle: &Bundle) -> Option<BrokerRecord> {
+        let held = self.bundles.get(bundle)?;
+        let owner = held.key.as_ref().map(|(owner, _)| owner).or(held.gone.as_ref().map(|(owner, _)| owner))?;
+        let other = !owner.broker.is_empty() && owner.broker != self.me.broker;
+        let BundleOwner { broker, http, start, .. } = owner.clone();
+        other.then(|| BrokerRecord { broker, http, start, ..Default::default() })
     }
 
     /// `start` was seen to refuse connections, or to be there.
@@ -254,7 +264,9 @@ impl View {
         }
         match &held.key {
             Some((owner, version)) if owner.broker.is_empty() => self.decide_free(bundle, owner, *version, now, now_ms),
-            Some((owner, version)) if self.is_dead(owner, now) => self.elect(bundle, Expect::Version(*version), "", now),
+            Some((owner, version)) if self.is_dead(owner, now) => {
+                self.elect(bundle, Expect::Version(*version), "", now)
+            }
             Some((owner, _)) => match self.brokers.get(&owner.broker) {
                 Some(broker) => Decision::At(broker.clone()),
                 None => Decision::Wait, // Its lease is ending, or it withdrew and is about to give the bundle up.
@@ -266,7 +278,14 @@ impl View {
         }
     }
 
-    fn decide_free(&self, bundle: &Bundle, free: &BundleOwner, version: Version, now: Instant, now_ms: u64) -> Decision {
+    fn decide_free(
+        &self,
+        bundle: &Bundle,
+        free: &BundleOwner,
+        version: Version,
+        now: Instant,
+        now_ms: u64,
+    ) -> Decision {
         let expect = Expect::Version(version);
         let reserved = &free.reserved_for;
         if reserved.is_empty() {
