@@ -11,10 +11,28 @@ mod ids; // What a ledger is called and what its record says.
 mod quorum;
 mod records;
 
+mod directory; // Where it goes.
+mod placement;
+
+mod reader;
+mod recovery;
+mod writer; // How it is written, read, settled: values without I/O.
+
+mod delete;
+mod links; // What carries them.
+mod quorum_ledgers;
+mod quorum_writer;
+mod seal;
+
+#[doc(hidden)]
+pub mod fake_bookies;
+mod grpc; // What lies behind the seams.
 mod memory;
 
 pub use bookies::{Bookies, ConnectError, RequestSink, Session};
+pub use grpc::GrpcBookies;
 pub use ledgers::{Above, Entry, LedgerError, LedgerWriter, Ledgers, QuorumPolicy, Retry, Sealed};
 pub use memory::MemoryLedgers;
 pub use quorum::ENSEMBLE_MAX;
+pub use quorum_ledgers::{QuorumLedgers, WallClock};
 pub use records::delete_intent;

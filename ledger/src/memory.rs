@@ -346,3 +346,43 @@ impl LedgerWriter for MemoryWriter {
         self.ledgers.close_record(ledger, sealed).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metadata::MemoryStore;
+
+    use super::*;
+    use crate::conformance::{self, Subject};
+
+    const POLICY: QuorumPolicy = QuorumPolicy { ensemble: 3, write: 3, ack: 2 };
+
+    fn ledgers() -> (Arc<dyn MetadataStore>, MemoryLedgers) {
+        let metadata: Arc<dyn MetadataStore> = Arc::new(MemoryStore::default());
+        (metadata.clone(), MemoryLedgers::new(metadata))
+    }
+
+    #[tokio::test]
+    async fn ledgers_in_memory_keep_the_contract() {
+        let (metadata, ledgers) = ledgers();
+        let other = Arc::new(ledgers.clone());
+        conformance::run(&Subject { ledgers: Arc::new(ledgers), other, metadata, policy: POLICY }).await;
+    }
+
+    #[tokio::test]
+    async fn held_confirmations_come_when_released_and_a_fence_ends_them() {
+        let (_, ledgers) = ledgers();
+        let mut writer = ledgers.create(LedgerId(1), POLICY, "topic/t", Vec::new()).await.expect("no fault");
+        ledgers.hold_confirmations();
+        writer.append(Bytes::from_static(b"one")).expect("no fault");
+        writer.flush();
+        assert_eq!(writer.unconfirmed_bytes(), 3);
+        ledgers.release_confirmations();
+        assert_eq!(writer.confirmed().await.expect("released"), EntryId(1));
+        ledgers.hold_confirmations();
+        writer.append(Bytes::from_static(b"two")).expect("no fault");
+        writer.flush();
+        ledgers.fence(LedgerId(1));
+        assert!(matches!(writer.confirmed().await, Err(LedgerError::Fenced { .. })));
+        assert_eq!(ledgers.seal(LedgerId(1)).await.expect("no fault").end, EntryId(2), "flushed entries stay");
+    }
+}

@@ -6,6 +6,7 @@ use prost::Message;
 use proto::records::{Fragment, Intent, LedgerRecord, LedgerState, intent};
 use proto::{BookieId, EntryId, LedgerId, keys};
 
+use crate::quorum::Members;
 use crate::{LedgerError, QuorumPolicy, Sealed};
 
 /// A record as it was read, with what is needed to change it.
@@ -180,4 +181,9 @@ pub(crate) fn forget(ledger: LedgerId, version: Version) -> Vec<Operation> {
         Operation::delete(keys::ledger(ledger), Expect::Version(version)),
         Operation::delete(keys::delete_ledger(ledger), Expect::Any),
     ]
+}
+
+/// The members of a fragment that are marked.
+pub(crate) fn lacking(fragment: &Fragment) -> Members {
+    (0..fragment.bookies.len()).filter(|index| fragment.lacking.contains(&fragment.bookies[*index])).collect()
 }

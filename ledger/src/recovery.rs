@@ -1,0 +1,424 @@
+//! Settling the end of a ledger whose writer is gone, as a value without I/O: answers go in, asks and a verdict come out.
+//!
+//! The caller has made itself the recoverer by compare-and-set before, and writes the verdict by compare-and-set after.
+//! Promises: every entry that was confirmed is inside the end; nothing is decided on an unknown answer; the same entry is never
+//! written back with other bytes. Reads fence: what was answered No can never be confirmed later.
+use std::collections::{BTreeMap, VecDeque};
+
+use proto::bookie::{Add, Fence, Held, Read, request};
+use proto::{EntryId, LedgerId};
+
+use self::member::Member;
+pub(crate) use self::replies::{Reply, is_whole};
+use self::tally::Tally;
+use crate::quorum::Members;
+use crate::{QuorumPolicy, Sealed};
+
+mod member;
+mod replies;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+/// Payload bytes asked for with one read, and written back with one batch.
+const BATCH_BYTES: usize = 1 << 20;
+/// How far a member is read ahead of what is settled.
+const AHEAD_ENTRIES: u64 = 4096;
+/// Recovered bytes that may wait for their write-back before reading pauses.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// Requests for one member, to be answered once with a reply to each, or with [`Reply::Unknown`] for what got no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ask {
+    pub(crate) member: usize,
+    pub(crate) bodies: Vec<request::Body>,
+}
+
+/// What a recovery came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The end, and the members that are not known to hold everything they should.
+    Ended(Sealed, Members),
+    /// Nothing is known for sure. Nothing was decided.
+    Unsettled(String),
+    /// A bookie has a tombstone: the ledger is being deleted.
+    Deleted,
+}
+
+/// What is known of the last fragment before the first answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub(crate) ledger: LedgerId,
+    pub(crate) policy: QuorumPolicy,
+    /// Where the last fragment begins, and the sum of payload bytes before it.
+    pub(crate) first: EntryId,
+    pub(crate) length_before: u64,
+    /// How many entries each member of it should hold of earlier fragments.
+    pub(crate) earlier: Vec<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Fencing,
+    Reading,
+    /// The end is known; entries are written back, then members show what they hold.
+    Closing,
+    Over,
+}
+
+/// An entry that was found, until an ack quorum holds it again.
+#[derive(Debug)]
+struct Recovered {
+    add: Add,
+    acks: Members,
+    failed: Members,
+}
+
+/// One recovery of one ledger.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    scope: Scope,
+    phase: Phase,
+    members: Vec<Member>,
+    fenced: Members,
+    /// The highest `confirmed` that any bookie reported. Sent unchanged with every write-back, so that no reader is ever
+    /// shown an entry that another recoverer may leave out.
+    confirmed: EntryId,
+    /// Entries below it are settled. The entry before `confirmed` is read too, for its length.
+    settled: EntryId,
+    length: u64,
+    tallies: BTreeMap<EntryId, Tally>,
+    /// From `written` to before `settled`.
+    recovered: VecDeque<Recovered>,
+    written: EntryId,
+    waiting_bytes: usize,
+    verdict: Option<Verdict>,
+    asks: Vec<Ask>,
+}
+
+impl Recovery {
+    pub(crate) fn new(scope: Scope) -> Self {
+        let members: Vec<Member> = scope.earlier.iter().map(|_| Member::default()).collect();
+        let fence = |member| Ask { member, bodies: vec![request::Body::Fence(Fence {})] };
+        let asks = (0..members.len()).map(fence).collect();
+        let (first, length) = (scope.first, scope.length_before);
+        Self {
+            scope,
+            phase: Phase::Fencing,
+            members,
+            fenced: Members::default(),
+            confirmed: first,
+            settled: first,
+            length,
+            tallies: BTreeMap::new(),
+            recovered: VecDeque::new(),
+            written: first,
+            waiting_bytes: 0,
+            verdict: None,
+            asks,
+        }
+    }
+
+    /// What is to be asked now. A member has at most one ask of a kind at a time.
+    pub(crate) fn asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// What it came to, once it has.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Whether everything is decided but which members hold all of it, so that nobody need be waited for any longer.
+    pub(crate) fn may_finish(&self) -> bool {
+        let ack = self.scope.policy.ack;
+        self.phase == Phase::Closing && self.recovered.iter().all(|recovered| ack <= recovered.acks.len())
+    }
+
+    /// Ends the wait for members that have not shown what they hold. Call it only if [`may_finish`](Self::may_finish).
+    pub(crate) fn finish(&mut self) {
+        assert!(self.may_finish(), "an end is decided before the wait for stragglers ends");
+        self.conclude();
+    }
+
+    /// Takes the replies to an ask, one for each of its bodies.
+    pub(crate) fn answered(&mut self, ask: &Ask, replies: Vec<Reply>) {
+        assert_eq!(ask.bodies.len(), replies.len(), "each body has its reply");
+        for (body, reply) in ask.bodies.iter().zip(replies) {
+            if self.phase == Phase::Over {
+                return;
+            }
+            if reply == Reply::Deleted {
+                return self.end_with(Verdict::Deleted);
+            }
+            match body {
+                request::Body::Fence(_) => self.fence_answered(ask.member, &reply),
+                request::Body::Read(read) => self.read_answered(ask.member, read, reply),
+                request::Body::Add(add) => self.add_answered(ask.member, EntryId(add.entry), &reply),
+                request::Body::Held(_) => self.held_answered(ask.member, &reply),
+                request::Body::Delete(_) => unreachable!("a recovery deletes nothing"),
+            }
+        }
+        self.go_on(ask);
+    }
+
+    fn go_on(&mut self, ask: &Ask) {
+        match ask.bodies.first() {
+            Some(request::Body::Add(_)) => self.members[ask.member].writing = false,
+            Some(request::Body::Read(_)) => self.members[ask.member].reading = false,
+            _ => {}
+        }
+        self.settle();
+        match self.phase {
+            Phase::Reading => {
+                self.read_on();
+                self.write_back();
+            }
+            Phase::Closing => {
+                self.write_back();
+                self.verify();
+            }
+            Phase::Fencing | Phase::Over => {}
+        }
+    }
+
+    fn fence_answered(&mut self, member: usize, reply: &Reply) {
+        self.members[member].fence_answered = true;
+        if let Reply::Holding(holding) = reply {
+            self.fenced.insert(member);
+            if self.phase == Phase::Fencing {
+                self.confirmed = self.confirmed.max(EntryId(holding.confirmed));
+            }
+        }
+        if self.phase != Phase::Fencing {
+            return;
+        }
+        if self.scope.policy.covered(self.fenced) {
+            self.phase = Phase::Reading;
+            // The entry before the first unknown one is confirmed, so it is there; it tells the length so far.
+            self.settled = EntryId(self.confirmed.0.saturating_sub(1)).max(self.scope.first);
+            self.written = self.confirmed;
+        } else if self.members.iter().all(|member| member.fence_answered) {
+            self.end_with(Verdict::Unsettled(format!(
+                "{} of {} bookies could be fenced",
+                self.fenced.len(),
+                self.members.len()
+            )));
+        }
+    }
+
+    /// Asks members that are not being asked for the entries that are not settled.
+    fn read_on(&mut self) {
+        if WAITING_BYTES_MAX < self.waiting_bytes {
+            return;
+        }
+        let policy = self.scope.policy;
+        for (index, member) in self.members.iter_mut().enumerate() {
+            let Some(first) = member.reads_from(self.settled) else { continue };
+            if AHEAD_ENTRIES <= first.0 - self.settled.0 {
+                continue;
+            }
+            let bodies = member::reads(policy, index, first, BATCH_BYTES);
+            if bodies.is_empty() {
+                continue;
+            }
+            member.reading = true;
+            self.asks.push(Ask { member: index, bodies });
+        }
+    }
+
+    fn read_answered(&mut self, member: usize, read: &Read, reply: Reply) {
+        let first = EntryId(read.first);
+        match reply {
+            Reply::Entries(entries) => {
+                let mut next = first;
+                for entry in entries {
+                    if entry.entry != next.0 || read.end <= entry.entry {
+                        self.vote_unknown(member, next);
+                        break;
+                    }
+                    self.vote_entry(member, entry);
+                    next = next.next();
+                }
+                self.members[member].has_read(next);
+            }
+            Reply::NotHeld => {
+                self.tally(first, |tally| tally.no.insert(member));
+                self.members[member].stopped_at(first);
+            }
+            _ => self.vote_unknown(member, first),
+        }
+    }
+
+    fn vote_unknown(&mut self, member: usize, entry: EntryId) {
+        self.tally(entry, |tally| tally.unknown.insert(member));
+        self.members[member].stopped_at(entry);
+    }
+
+    fn vote_entry(&mut self, member: usize, entry: proto::bookie::Entry) {
+        let id = EntryId(entry.entry);
+        if is_whole(self.scope.ledger, &entry) {
+            self.tally(id, |tally| {
+                tally.found.get_or_insert(entry);
+            });
+        } else {
+            tracing::error!(ledger = %self.scope.ledger, entry = %id, member, "a replica is corrupt");
+            self.tally(id, |tally| tally.unknown.insert(member));
+        }
+    }
+
+    fn tally(&mut self, entry: EntryId, vote: impl FnOnce(&mut Tally)) {
+        if self.settled <= entry && self.phase == Phase::Reading {
+            vote(self.tallies.entry(entry).or_default());
+        }
+    }
+
+    /// Decides entry after entry as far as the votes go.
+    fn settle(&mut self) {
+        while self.phase == Phase::Reading {
+            let entry = self.settled;
+            let policy = self.scope.policy;
+            let Some(tally) = self.tallies.get_mut(&entry) else { return };
+            if let Some(found) = tally.found.take() {
+                self.tallies.remove(&entry);
+                if !self.accept(entry, found) {
+                    return;
+                }
+            } else if policy.noes_needed() <= tally.no.len() {
+                if entry < self.confirmed {
+                    let reason = format!("entry {entry} was confirmed and too few of its bookies hold it");
+                    return self.end_with(Verdict::Unsettled(reason));
+                }
+                self.tallies.clear(); // Nothing after the first gap was ever confirmed.
+                self.phase = Phase::Closing;
+            } else if policy.write_set(entry).without(tally.no.union(tally.unknown)).is_empty() {
+                let reason = format!("entry {entry} may be on a bookie that does not say");
+                return self.end_with(Verdict::Unsettled(reason));
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Counts an entry as part of the ledger. The one before the confirmed end only tells the length.
+    fn accept(&mut self, entry: EntryId, found: proto::bookie::Entry) -> bool {
+        self.settled = entry.next();
+        if entry < self.confirmed {
+            self.length = found.length;
+            return true;
+        }
+        if found.length != self.length + found.payload.len() as u64 {
+            self.end_with(Verdict::Unsettled(format!("entry {entry} does not continue the length before it")));
+            return false;
+        }
+        self.length = found.length;
+        self.waiting_bytes += found.payload.len();
+        let add = Add {
+            entry: entry.0,
+            confirmed: self.confirmed.0,
+            length: found.length,
+            digest: found.digest,
+            recovery: true,
+            payload: found.payload,
+        };
+        self.recovered.push_back(Recovered { add, acks: Members::default(), failed: Members::default() });
+        true
+    }
+
+    /// Sends recovered entries to the members of their write sets, those that hold them too: a copy that was read may not be synced.
+    fn write_back(&mut self) {
+        let policy = self.scope.policy;
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if member.writing {
+                continue;
+            }
+            let mut bodies = Vec::new();
+            let mut bytes = 0;
+            member.next_write = member.next_write.max(self.written);
+            while bytes < BATCH_BYTES && member.next_write < self.settled {
+                let add = &self.recovered[(member.next_write.0 - self.written.0) as usize].add;
+                if policy.holds(index, member.next_write) {
+                    bytes += add.payload.len() + 128;
+                    bodies.push(request::Body::Add(add.clone()));
+                }
+                member.next_write = member.next_write.next();
+            }
+            if !bodies.is_empty() {
+                member.writing = true;
+                self.asks.push(Ask { member: index, bodies });
+            }
+        }
+    }
+
+    fn add_answered(&mut self, member: usize, entry: EntryId, reply: &Reply) {
+        let policy = self.scope.policy;
+        if *reply != Reply::Done {
+            self.members[member].incomplete = true;
+        }
+        if entry < self.written {
+            return; // An ack quorum has it already.
+        }
+        let recovered = &mut self.recovered[(entry.0 - self.written.0) as usize];
+        if *reply == Reply::Done {
+            recovered.acks.insert(member);
+        } else {
+            recovered.failed.insert(member);
+        }
+        if policy.write - recovered.failed.len() < policy.ack {
+            return self.end_with(Verdict::Unsettled(format!("entry {entry} could not be written back")));
+        }
+        self.release_written();
+    }
+
+    /// Lets go of entries that all have answered; under pressure, of those that an ack quorum holds.
+    fn release_written(&mut self) {
+        while let Some(front) = self.recovered.front() {
+            let id = EntryId(front.add.entry);
+            let unanswered = self.scope.policy.write_set(id).without(front.acks.union(front.failed));
+            let pressed = WAITING_BYTES_MAX / 2 < self.waiting_bytes;
+            if front.acks.len() < self.scope.policy.ack || !(pressed || unanswered.is_empty()) {
+                break;
+            }
+            self.waiting_bytes -= front.add.payload.len();
+            self.written = id.next();
+            self.recovered.pop_front();
+        }
+    }
+
+    /// Asks each member what it holds once it has answered its last write.
+    fn verify(&mut self) {
+        if self.phase != Phase::Closing {
+            return;
+        }
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if !member.asked_held && !member.writing && !member.incomplete {
+                member.asked_held = true;
+                self.asks.push(Ask { member: index, bodies: vec![request::Body::Held(Held {})] });
+            }
+        }
+        if self.may_finish() && self.members.iter().all(|member| member.incomplete || member.held_answered) {
+            self.conclude();
+        }
+    }
+
+    fn held_answered(&mut self, index: usize, reply: &Reply) {
+        let (share, end) = self.scope.policy.share(index, self.scope.first, self.settled);
+        let expected = share + self.scope.earlier[index];
+        let member = &mut self.members[index];
+        member.held_answered = true;
+        // More than expected means entries beyond the end, which could stand in the count for ones that are missing.
+        member.verified = matches!(reply, Reply::Holding(holding)
+            if holding.entries == expected && (share == 0 || holding.end == end.0));
+    }
+
+    fn conclude(&mut self) {
+        let lacking = (0..self.members.len()).filter(|index| !self.members[*index].verified).collect();
+        self.end_with(Verdict::Ended(Sealed { end: self.settled, length: self.length }, lacking));
+    }
+
+    fn end_with(&mut self, verdict: Verdict) {
+        self.phase = Phase::Over;
+        self.verdict = Some(verdict);
+        self.asks.clear();
+    }
+}

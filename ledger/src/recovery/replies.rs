@@ -1,0 +1,37 @@
+//! What a bookie's answer means to a recoverer.
+use proto::bookie::{Answer, Entry, Holding, Status};
+use proto::{EntryId, LedgerId, digest};
+
+/// A bookie's answer, or that there was none.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Reply {
+    /// An add was synced.
+    Done,
+    /// A fence or an inventory.
+    Holding(Holding),
+    /// A read found these.
+    Entries(Vec<Entry>),
+    /// An explicit no.
+    NotHeld,
+    /// There is a tombstone.
+    Deleted,
+    /// Anything else, and silence.
+    Unknown,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        match answer.status() {
+            Status::Ok if !answer.entries.is_empty() => Self::Entries(answer.entries),
+            Status::Ok => answer.holding.map_or(Self::Done, Self::Holding),
+            Status::NotHeld => Self::NotHeld,
+            Status::Deleted => Self::Deleted,
+            Status::Fenced | Status::Unknown | Status::Invalid | Status::Busy => Self::Unknown,
+        }
+    }
+}
+
+/// Whether an entry is what was written under its name.
+pub(crate) fn is_whole(ledger: LedgerId, entry: &Entry) -> bool {
+    digest::entry_digest(ledger, EntryId(entry.entry), entry.length, &entry.payload) == entry.digest
+}

@@ -1,0 +1,201 @@
+use bytes::Bytes;
+use proto::bookie::{Request, Status};
+
+use super::*;
+use crate::fake_bookies::FakeBookie;
+use crate::writer::{Failure, Limits, Writer};
+
+const POLICY: QuorumPolicy = QuorumPolicy { ensemble: 3, write: 3, ack: 2 };
+const LEDGER: LedgerId = LedgerId(9);
+
+fn scope() -> Scope {
+    Scope { ledger: LEDGER, policy: POLICY, first: EntryId(0), length_before: 0, earlier: vec![0; 3] }
+}
+
+fn bookies() -> Vec<FakeBookie> {
+    (0..3).map(|_| FakeBookie::default()).collect()
+}
+
+/// A writer with a session to each member.
+fn writer() -> Writer {
+    let mut writer = Writer::new(LEDGER, POLICY, Members::default(), Limits::default());
+    (0..3).for_each(|member| writer.connected(member, 1));
+    writer
+}
+
+/// What a writer would send to each member for one more entry.
+fn append(writer: &mut Writer, ids: &mut [u64; 3], payload: &'static [u8]) -> Vec<Request> {
+    writer.append(Bytes::from_static(payload)).expect("no failure");
+    writer.flush(std::time::Duration::ZERO);
+    let mut one_each = Vec::new();
+    for (member, next) in ids.iter_mut().enumerate() {
+        let mut requests = writer.requests(member, *next, usize::MAX);
+        *next += requests.len() as u64;
+        assert_eq!(requests.len(), 1);
+        one_each.extend(requests.pop());
+    }
+    one_each
+}
+
+fn deliver(writer: &mut Writer, bookies: &mut [FakeBookie], member: usize, request: &Request) {
+    let answer = bookies[member].handle(request.clone());
+    writer.answered(member, 1, &answer, std::time::Duration::ZERO);
+}
+
+fn reply(bookies: &mut [FakeBookie], ask: &Ask) -> Vec<Reply> {
+    let request = |body: &request::Body| Request { id: 1, ledger: LEDGER.0, body: Some(body.clone()) };
+    ask.bodies.iter().map(|body| bookies[ask.member].handle(request(body)).into()).collect()
+}
+
+fn silence(ask: &Ask) -> Vec<Reply> {
+    vec![Reply::Unknown; ask.bodies.len()]
+}
+
+/// Runs a recovery to its end; members in `away` say nothing.
+fn run(recovery: &mut Recovery, bookies: &mut [FakeBookie], away: &[usize]) -> Verdict {
+    loop {
+        let asks = recovery.asks();
+        assert!(!asks.is_empty() || recovery.verdict().is_some(), "a recovery never waits for nothing: {recovery:?}");
+        for ask in asks {
+            let replies = if away.contains(&ask.member) { silence(&ask) } else { reply(bookies, &ask) };
+            recovery.answered(&ask, replies);
+        }
+        if let Some(verdict) = recovery.verdict() {
+            return verdict.clone();
+        }
+    }
+}
+
+fn end(verdict: &Verdict) -> u64 {
+    match verdict {
+        Verdict::Ended(sealed, _) => sealed.end.0,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// N1. Goal: an entry that was answered No in a recovery is never confirmed afterwards.
+/// Method: the fence of member 2 is lost, its fencing read says No, then the delayed add arrives there.
+#[test]
+fn a_no_to_a_fencing_read_is_final() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    deliver(&mut writer, &mut bookies, 1, &adds[1]);
+    let mut recovery = Recovery::new(scope());
+    let fences = recovery.asks();
+    for ask in &fences[..2] {
+        let replies = reply(&mut bookies, ask); // Covered by 0 and 1; the fence of 2 is lost.
+        recovery.answered(ask, replies);
+    }
+    let reads = recovery.asks();
+    assert_eq!(reads.len(), 3, "all are read");
+    let replies = [0, 2].map(|at: usize| reply(&mut bookies, &reads[at]));
+    for (at, replies) in [0, 2].into_iter().zip(replies) {
+        recovery.answered(&reads[at], replies);
+    }
+    deliver(&mut writer, &mut bookies, 2, &adds[2]);
+    deliver(&mut writer, &mut bookies, 0, &adds[0]);
+    assert_eq!(writer.take_confirmed(), None, "the delayed adds are refused");
+    assert_eq!(writer.failure(), Some(Failure::Fenced));
+    assert_eq!(end(&run(&mut recovery, &mut bookies, &[1])), 0);
+}
+
+/// N2, as it is here: the record cannot be marked because a recoverer has it. Nothing is confirmed afterwards.
+#[test]
+fn acks_after_a_refused_mark_confirm_nothing() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    writer.mark_refused();
+    for (member, add) in adds.iter().enumerate() {
+        deliver(&mut writer, &mut bookies, member, add);
+    }
+    assert_eq!(writer.take_confirmed(), None);
+}
+
+/// N4. Goal: no reader is shown an entry that another recoverer may leave out.
+/// Method: one recoverer finds an entry that the other does not; the confirmed end that bookies learn stays where it was.
+#[test]
+fn two_recoverers_may_differ_but_show_no_reader_more_than_was_confirmed() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    deliver(&mut writer, &mut bookies, 2, &adds[2]);
+    let mut blind = Recovery::new(scope());
+    assert_eq!(end(&run(&mut blind, &mut bookies, &[2])), 0);
+    let mut seeing = Recovery::new(scope());
+    assert_eq!(end(&run(&mut seeing, &mut bookies, &[0])), 1);
+    for bookie in &mut bookies {
+        let held = Request { id: 1, ledger: LEDGER.0, body: Some(request::Body::Held(Held {})) };
+        assert_eq!(bookie.handle(held).holding.map(|holding| holding.confirmed), Some(0));
+    }
+}
+
+/// N5. Goal: a bookie that lost its disk truncates nothing. Method: it answers Unknown, and the other holder is away.
+#[test]
+fn an_unknown_answer_never_ends_a_ledger() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    deliver(&mut writer, &mut bookies, 0, &adds[0]);
+    deliver(&mut writer, &mut bookies, 1, &adds[1]);
+    assert_eq!(writer.take_confirmed(), Some(EntryId(1)));
+    bookies[0].answer_reads_unknown(true);
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[1]);
+    assert!(matches!(verdict, Verdict::Unsettled(_)), "{verdict:?}");
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[]);
+    assert_eq!(end(&verdict), 1, "the other holder decides");
+    assert!(matches!(verdict, Verdict::Ended(_, lacking) if lacking.contains(0)), "the doubtful one is marked");
+}
+
+/// N10. A paused writer's add after the deletion is refused, and a recovery of what is being deleted stops.
+#[test]
+fn a_deleted_ledger_takes_nothing_more() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    for bookie in &mut bookies {
+        bookie.handle(Request { id: 1, ledger: LEDGER.0, body: Some(request::Body::Delete(proto::bookie::Delete {})) });
+    }
+    deliver(&mut writer, &mut bookies, 0, &adds[0]);
+    assert_eq!(writer.failure(), Some(Failure::Fenced));
+    assert_eq!(run(&mut Recovery::new(scope()), &mut bookies, &[]), Verdict::Deleted);
+}
+
+#[test]
+fn a_gap_at_the_tail_ends_the_ledger_and_what_lies_behind_it_is_left_out() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    append(&mut writer, &mut ids, b"one");
+    let second = append(&mut writer, &mut ids, b"two");
+    for (member, add) in second.iter().enumerate() {
+        deliver(&mut writer, &mut bookies, member, add);
+    }
+    assert_eq!(writer.take_confirmed(), None, "in order only");
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[]);
+    assert_eq!(end(&verdict), 0);
+    assert!(matches!(verdict, Verdict::Ended(_, lacking) if lacking.len() == 3), "who holds more is not verified");
+}
+
+#[test]
+fn a_long_tail_is_written_back_in_bounded_batches_with_its_length() {
+    let (mut bookies, mut writer) = (bookies(), writer());
+    for _ in 0..600 {
+        writer.append(Bytes::from(vec![7; 10_000])).expect("no failure");
+    }
+    writer.flush(std::time::Duration::ZERO);
+    for request in writer.requests(1, 1, usize::MAX) {
+        assert_eq!(bookies[1].handle(request).status(), Status::Ok); // Only one member has the tail.
+    }
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[2]);
+    let sealed = Sealed { end: EntryId(600), length: 6_000_000 };
+    assert!(
+        matches!(verdict, Verdict::Ended(found, lacking) if found == sealed && lacking == [2].into_iter().collect())
+    );
+    assert_eq!(bookies[0].entries(LEDGER).len(), 600, "an ack quorum holds all of it");
+}
+
+#[test]
+fn a_corrupt_copy_is_neither_yes_nor_no() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    deliver(&mut writer, &mut bookies, 0, &adds[0]);
+    bookies[0].corrupt(LEDGER, EntryId(0));
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[1]);
+    assert!(matches!(verdict, Verdict::Unsettled(_)), "one no is not enough: {verdict:?}");
+    assert_eq!(end(&run(&mut Recovery::new(scope()), &mut bookies, &[])), 0, "two noes are");
+}
