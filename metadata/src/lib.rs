@@ -4,19 +4,34 @@
 //! etcd for clusters, redb for standalone, memory for tests.
 //! Promises: what [`MetadataStore::commit`] answered with `Ok` is durable and seen by every later read.
 //! Never: knows what a value means.
-pub mod conformance;
-mod connect;
-mod embedded;
-mod envelope;
-mod etcd;
-mod ext;
-mod keyspace;
-mod lease;
-mod limits;
-mod memory;
-mod settle;
+
+// The seam.
 mod store;
+
+mod lease;
 mod watch;
+
+mod ext;
+
+pub mod conformance;
+
+// What the stores share.
+mod limits;
+
+mod keyspace;
+
+mod envelope;
+
+mod settle;
+
+// The stores, and how to open one.
+mod memory;
+
+mod embedded;
+
+mod etcd;
+
+mod connect;
 
 pub use connect::{ConnectError, Url, UrlError, connect};
 pub use embedded::RedbStore;

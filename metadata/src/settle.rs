@@ -17,6 +17,7 @@ use crate::store::{Error, Expect, Operation, Token, Transaction, Version};
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+const LATE: &str = "the deadline has passed";
 
 /// A record as an attempt found it. The token is there only when it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +172,8 @@ pub(crate) async fn settle(
             Ok(Ok(answer)) => settlement.after(answer),
             Ok(Err(Error::Unavailable { reason })) => Step::RepeatLater(reason),
             Ok(Err(error)) => Step::Return(Err(error)),
-            Err(_) => settlement.after(Answer::Lost("the deadline has passed".into())),
+            Err(_) if !settlement.pinned => Step::RepeatLater(LATE.into()),
+            Err(_) => settlement.after(Answer::Lost(LATE.into())),
         };
         match step {
             Step::Return(outcome) => return outcome,

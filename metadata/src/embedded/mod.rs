@@ -44,6 +44,9 @@ const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Durable records in a redb file, leased ones in memory. Dropping it closes the file.
+///
+/// It waits for a thread and a disk, which tokio's paused time does not know of: under paused time its deadlines pass at
+/// once, so tests with paused time take a [`MemoryStore`](crate::MemoryStore).
 pub struct RedbStore {
     // Only taken by `drop`.
     requests: Option<mpsc::Sender<Request>>,

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// again as it comes back.
 pub(super) async fn keep(mut client: LeaseClient, mut keeper: Keeper, id: i64, ttl: Duration) {
     let revoked = tokio::select! {
-        () = kept_until_gone(client.clone(), id, ttl / 3) => {
+        () = kept_until_gone(client.clone(), id, ttl) => {
             tracing::warn!(lease = id, "a lease has ended");
             keeper.lost.send_replace(true);
             return;
@@ -31,18 +31,20 @@ pub(super) async fn keep(mut client: LeaseClient, mut keeper: Keeper, id: i64, t
 }
 
 /// Returns when etcd says that the lease is no more.
-async fn kept_until_gone(mut client: LeaseClient, id: i64, interval: Duration) {
+async fn kept_until_gone(mut client: LeaseClient, id: i64, ttl: Duration) {
     let mut pause = PAUSE;
+    // A member that is stuck must leave time to ask another one.
+    let wait = ATTEMPT.min(ttl / 2);
     loop {
-        match timeout(ATTEMPT, client.keep_alive(id)).await {
+        match timeout(wait, client.keep_alive(id)).await {
             Ok(Ok((mut sender, mut answers))) => {
                 pause = PAUSE;
                 loop {
-                    sleep(interval).await;
+                    sleep(ttl / 3).await;
                     if sender.keep_alive().await.is_err() {
                         break;
                     }
-                    match timeout(ATTEMPT, answers.message()).await {
+                    match timeout(wait, answers.message()).await {
                         Ok(Ok(Some(answer))) if 0 < answer.ttl() => {}
                         Ok(Ok(Some(_))) => return,
                         Ok(Ok(None) | Err(_)) | Err(_) => break,
@@ -51,7 +53,7 @@ async fn kept_until_gone(mut client: LeaseClient, id: i64, interval: Duration) {
             }
             Ok(Err(_)) | Err(_) => {
                 // The client has one error for a lost lease and for a lost line, so ask.
-                if let Ok(Ok(answer)) = timeout(ATTEMPT, client.time_to_live(id, None)).await
+                if let Ok(Ok(answer)) = timeout(wait, client.time_to_live(id, None)).await
                     && answer.ttl() <= 0
                 {
                     return;

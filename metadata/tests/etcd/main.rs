@@ -134,11 +134,15 @@ async fn a_commit_to_a_stalled_etcd_is_settled() {
 async fn a_commit_to_an_etcd_that_stays_stalled_has_an_unknown_outcome() {
     let server = EtcdServer::start().await;
     let store = server.store("test").await;
+    let mut watch = store.watch("").await.unwrap();
     server.signal("STOP");
     let start = Instant::now();
     let key = "a".into();
-    let (put, get) = futures::join!(store.put("a", "1", Expect::Absent), store.get(&key));
+    let ended = timeout(DEADLINE + SLACK, watch.next());
+    let (put, get, ended) = futures::join!(store.put("a", "1", Expect::Absent), store.get(&key), ended);
     assert!(start.elapsed() < DEADLINE + SLACK, "{:?}", start.elapsed());
+    let ended = ended.expect("a watch notices that nobody answers any more");
+    assert!(matches!(ended, Err(Error::Unavailable { .. })), "{ended:?}");
     assert_eq!(put, Err(Error::OutcomeUnknown));
     assert!(matches!(get, Err(Error::Unavailable { .. })));
     server.signal("CONT");
