@@ -1,5 +1,5 @@
 //! What an operator may choose.
-use daemon::{ByteSize, HostPort, Problems};
+use daemon::{ByteSize, HostPort, Problems, Settings};
 use ledger::QuorumPolicy;
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +71,10 @@ impl Config {
     pub fn quorum(&self) -> QuorumPolicy {
         QuorumPolicy { ensemble: self.ensemble_size, write: self.write_quorum, ack: self.ack_quorum }
     }
+}
 
-    /// All that is wrong, so that an operator fixes a file once.
-    pub fn problems(&self, problems: &mut Problems) {
+impl Settings for Config {
+    fn problems(&self, problems: &mut Problems) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '=' | ':' | '.' | '_');
         problems.unless(
             !self.cluster.is_empty() && self.cluster.chars().all(plain),
@@ -119,5 +120,47 @@ impl Config {
             "publish_bytes_max",
             "holds no message of message_bytes_max",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon::config::{Sources, load};
+
+    use super::*;
+
+    #[test]
+    fn the_file_we_ship_says_what_the_defaults_are() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/broker.toml");
+        let loaded = load::<Config>(&Sources { file: Some(file.into()), ..Sources::default() }).unwrap();
+        assert_eq!((loaded.config, loaded.warnings), (Config::default(), vec![]));
+        let shipped = std::fs::read_to_string(file).unwrap();
+        let keys = serde_json::to_value(Config::default()).unwrap();
+        let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
+        assert!(keys.len() <= 25);
+        let missing: Vec<_> = keys.iter().filter(|key| !shipped.contains(&format!("\n{key} = "))).collect();
+        assert!(missing.is_empty(), "not in the file: {missing:?}");
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let wrong = Config {
+            cluster: "a b".into(),
+            ack_quorum: 4,
+            ensemble_size: 2,
+            http_listen: Config::default().listen,
+            ledger_entries_max: 0,
+            cache_bytes: ByteSize(1),
+            ..Config::default()
+        };
+        let mut problems = Problems::default();
+        wrong.problems(&mut problems);
+        let found = problems.found().join("\n");
+        for key in ["cluster", "ack_quorum", "write_quorum", "http_listen", "ledger_entries_max", "cache_bytes"] {
+            assert!(found.contains(&format!("{key}: ")), "{key} in {found}");
+        }
+        let mut none = Problems::default();
+        Config::default().problems(&mut none);
+        assert!(none.found().is_empty(), "{none:?}");
     }
 }

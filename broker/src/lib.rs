@@ -3,20 +3,26 @@
 //! Owns: connections, the topics whose bundles it holds, their subscriptions and their chains of ledgers.
 //! Promises: a receipt or an acknowledgement that was answered survives the death of this process.
 //! Never: writes to a disk, or decodes a payload.
-#![allow(dead_code)] // Until the rooms are joined in `serve`.
 mod clock; // What everyone is given.
 mod config;
+mod serve; // How it is put together.
+
 mod connection; // In the order a message travels.
 mod cursor;
 mod log;
-mod namespaces; // What administration keeps.
 mod outbox;
-mod ownership;
-mod rate;
-mod schemas;
-mod stats;
 mod subscription;
 mod topic;
+
+mod intents;
+mod namespaces;
+mod ownership; // Who may serve what.
+mod schemas;
+
+mod http; // What administration sees.
+mod metrics;
+mod rate;
+mod stats;
 
 use std::sync::Arc;
 
@@ -25,10 +31,10 @@ use metadata::MetadataStore;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use serve::{Bound, House, serve};
 
 /// What a connection and an HTTP request need.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) clock: Clock,

@@ -3,10 +3,19 @@
 //! Owns: the records of tenants, namespaces and partitioned topics.
 //! Promises: every change is a compare-and-set on what it depends on.
 //! Never: loads a topic.
+mod names; // Who may have topics,
+mod topics; // and which there are.
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use metadata::MetadataStore;
-use proto::{NamespaceName, TopicName};
+use metadata::{Error, Key, MetadataStore, Record};
+use prost::Message;
+use proto::TopicName;
+
+pub(crate) use names::{TenantChange, partitions_max};
 
 use crate::Clock;
 
@@ -21,58 +30,78 @@ pub(crate) enum TopicMode {
     All,
 }
 
-/// Why something about tenants, namespaces or topics' names was refused. The texts are those of Apache Pulsar: tools compare them.
+/// Why a client's topic is refused. The texts are those of Apache Pulsar: tools compare them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NamespaceError {
+    /// Create it first.
     #[error("Tenant does not exist")]
     TenantNotFound,
-    #[error("Namespace does not exist")]
+    /// Create it first.
+    #[error("Namespace not found")]
     NamespaceNotFound,
+    /// Create it first.
     #[error("Topic {0} not found")]
     TopicNotFound(TopicName),
     /// A broker that may not create topics by itself, or a partition outside its parent's count.
     #[error("{0} must not be created by itself")]
     NotAllowed(TopicName),
+    /// Ask again.
     #[error("metadata: {0}")]
-    Metadata(#[from] metadata::Error),
+    Metadata(#[from] Error),
+}
+
+/// Why a change of tenants, namespaces or partitioned topics is refused, named by what the asker does next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// It must exist first.
+    #[error("{0}")]
+    NotFound(String),
+    /// It exists, or something depends on it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The values are wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The tenant may not use this cluster.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A topic has at least one partition and not too many.
+    #[error("{0}")]
+    PartitionCount(String),
+    /// A topic never loses partitions.
+    #[error("Desired partitions {desired} can't be less than the current partitions {current}.")]
+    FewerPartitions {
+        /// Asked for.
+        desired: u32,
+        /// It has.
+        current: u32,
+    },
+    /// Ask again.
+    #[error("metadata: {0}")]
+    Metadata(#[from] Error),
 }
 
 /// Reads and changes the records. Cheap to clone.
 #[derive(Debug, Clone)]
-#[allow(dead_code)]
 pub(crate) struct Namespaces {
     metadata: Arc<dyn MetadataStore>,
     clock: Clock,
+    cluster: String,
     auto_create: bool,
 }
 
 impl Namespaces {
-    /// How many partitions `topic` has; 0 when it is not partitioned or does not exist.
-    pub(crate) async fn partitions(&self, _topic: &TopicName) -> Result<u32, NamespaceError> {
-        unreachable!("not built yet")
+    /// Of `cluster`; `auto_create` says whether a topic comes into being when a client uses it.
+    pub(crate) fn new(metadata: Arc<dyn MetadataStore>, clock: Clock, cluster: &str, auto_create: bool) -> Self {
+        Self { metadata, clock, cluster: cluster.into(), auto_create }
     }
 
-    /// What a client is told that asks for partition metadata: the count, 0 for a topic that is not partitioned or may come
-    /// into being so, or that there is none.
-    pub(crate) async fn partition_metadata(
-        &self,
-        _topic: &TopicName,
-        _auto_create: bool,
-    ) -> Result<u32, NamespaceError> {
-        unreachable!("not built yet")
+    async fn read<T: Message + Default>(&self, key: &str) -> Result<Option<(T, Record)>, Error> {
+        let Some(record) = self.metadata.get(&Key::from(key)).await? else { return Ok(None) };
+        Ok(Some((decode(&record)?, record)))
     }
+}
 
-    /// Whether `topic` may come into being because a client uses it.
-    pub(crate) async fn may_create(&self, _topic: &TopicName) -> Result<(), NamespaceError> {
-        unreachable!("not built yet")
-    }
-
-    /// Full names of a namespace's topics, partitions one by one, sorted.
-    pub(crate) async fn topics(
-        &self,
-        _namespace: &NamespaceName,
-        _mode: TopicMode,
-    ) -> Result<Vec<String>, NamespaceError> {
-        unreachable!("not built yet")
-    }
+fn decode<T: Message + Default>(record: &Record) -> Result<T, Error> {
+    T::decode(record.value.clone()).map_err(|_| Error::Corrupt { key: record.key.clone() })
 }

@@ -1,0 +1,53 @@
+//! The cluster and its brokers.
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::json;
+
+use super::{Answer, Pages, Refusal, body};
+
+pub(super) async fn list(State(pages): State<Pages>) -> Answer {
+    Ok(body::json([&pages.context.config.cluster]))
+}
+
+pub(super) async fn read(State(pages): State<Pages>, Path(cluster): Path<String>) -> Answer {
+    if cluster != pages.context.config.cluster {
+        return Err(Refusal::not_found("Cluster does not exist"));
+    }
+    let me = pages.context.ownership.me();
+    Ok(body::json(json!({
+        "serviceUrl": format!("http://{}", me.http),
+        "brokerServiceUrl": format!("pulsar://{}", me.broker),
+        "brokerClientTlsEnabled": false,
+        "tlsAllowInsecureConnection": false,
+    })))
+}
+
+/// Setup scripts create the cluster that is there. Others would be for replication between clusters.
+pub(super) async fn create(State(pages): State<Pages>, Path(cluster): Path<String>) -> Refusal {
+    if cluster == pages.context.config.cluster {
+        return Refusal::new(StatusCode::CONFLICT, "Cluster already exists");
+    }
+    Refusal::not_built("more than one cluster")
+}
+
+pub(super) async fn brokers(State(pages): State<Pages>) -> Answer {
+    let brokers = pages.context.ownership.brokers();
+    Ok(body::json(brokers.into_iter().map(|broker| broker.http).collect::<Vec<_>>()))
+}
+
+pub(super) async fn health(State(pages): State<Pages>) -> Answer {
+    pages.context.namespaces.cluster().await?; // Nothing works without metadata.
+    Ok("ok".into_response())
+}
+
+pub(super) async fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Brokers here are equal; tools that want one get the first.
+pub(super) async fn leader(State(pages): State<Pages>) -> Answer {
+    let brokers = pages.context.ownership.brokers();
+    let first = brokers.first().ok_or_else(|| Refusal::not_found("Couldn't find leader broker"))?;
+    Ok(body::json(json!({"serviceUrl": format!("http://{}", first.http), "brokerId": first.http})))
+}

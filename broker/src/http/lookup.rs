@@ -1,0 +1,83 @@
+//! Where a topic is served, for clients whose service URL is HTTP.
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use proto::{Domain, TopicName};
+use serde_json::json;
+
+use super::topics::namespace_name;
+use super::{Answer, Pages, Refusal, body};
+use crate::ownership::Owner;
+
+type TopicPath = Path<(String, String, String, String)>;
+
+fn topic(Path((domain, tenant, namespace, local)): TopicPath) -> Result<TopicName, Refusal> {
+    let domain = match domain.as_str() {
+        "persistent" => Domain::Persistent,
+        "non-persistent" => Domain::NonPersistent,
+        other => return Err(Refusal::not_found(format!("there is no domain `{other}`"))),
+    };
+    Ok(TopicName::new(domain, namespace_name(&tenant, &namespace)?, &local)?)
+}
+
+pub(super) async fn owner(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
+    let topic = topic(path)?;
+    if topic.domain() == Domain::NonPersistent {
+        return Err(Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "non-persistent topics are not supported by this broker yet",
+        ));
+    }
+    let context = &pages.context;
+    let (broker, http) = match context.ownership.lookup(&topic).await? {
+        Owner::At(other) => (other.broker, other.http),
+        Owner::Here => {
+            let me = context.ownership.me();
+            let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            let back = context.standalone && context.config.advertised_address.is_empty();
+            match asked.filter(|_| back) {
+                Some(host) => (with_port(host, &context.broker), host.to_owned()),
+                None => (me.broker.clone(), me.http.clone()),
+            }
+        }
+    };
+    // Some clients read keys of TLS without asking whether they are there.
+    let url = format!("pulsar://{broker}");
+    Ok(body::json(json!({
+        "brokerUrl": url, "brokerUrlTls": "", "brokerUrlSsl": "",
+        "httpUrl": format!("http://{http}"), "httpUrlTls": "", "nativeUrl": url,
+    })))
+}
+
+/// The host by which the client came, with the port of the binary protocol.
+fn with_port(host: &str, broker: &str) -> String {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let port = broker.rsplit_once(':').map_or("6650", |(_, port)| port);
+    format!("{name}:{port}")
+}
+
+pub(super) async fn bundle(State(pages): State<Pages>, path: TopicPath) -> Answer {
+    let topic = topic(path)?;
+    let bundles = pages.context.ownership.bundles_of(topic.namespace()).await?;
+    Ok(bundles.of(&topic).to_string().into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_comes_back_the_way_it_came() {
+        for (host, expected) in [
+            ("localhost:18080", "localhost:6651"),
+            ("localhost", "localhost:6651"),
+            ("[::1]:8080", "[::1]:6651"),
+            ("[::1]", "[::1]:6651"),
+        ] {
+            assert_eq!(with_port(host, "localhost:6651"), expected, "{host}");
+        }
+    }
+}

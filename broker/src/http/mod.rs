@@ -1,0 +1,163 @@
+//! Administration, lookups over HTTP, health and metrics, as Apache Pulsar's tools and clients expect them.
+//!
+//! Owns: nothing; every answer comes from the rooms below.
+//! Promises: any broker answers any request: what only the owner of a topic knows is asked from it inside the cluster.
+//! Never: says that something was done which was not.
+mod body; // What a request says,
+mod refusal; // and how it is refused.
+
+mod owner; // Asking the broker that has a topic.
+
+mod clusters; // Pages, from the outside inwards.
+mod lookup;
+mod names;
+mod partitioned;
+mod schemas;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::middleware::{map_request, map_response};
+use axum::response::Response;
+use axum::routing::{any, get, post, put};
+
+use crate::Context;
+use crate::log::LogContext;
+use crate::ownership::START_HEADER;
+use refusal::Refusal;
+
+/// What every handler is given. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    pub(crate) context: Arc<Context>,
+    /// Makes topics without loading them.
+    pub(crate) log: LogContext,
+    /// Asks other brokers.
+    pub(crate) peers: reqwest::Client,
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// Everything but health and metrics, which need no context and are served before there is one.
+pub(crate) fn router(pages: Pages) -> Router {
+    Router::new()
+        .merge(admin())
+        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}", get(lookup::owner))
+        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}/bundle", get(lookup::bundle))
+        .with_state(pages)
+        .fallback(async |uri: Uri| Refusal::new(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path())))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page does not take this method")
+        })
+}
+
+/// The answer to everything before there is something to ask.
+pub(crate) fn starting() -> impl axum::response::IntoResponse {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is starting")
+}
+
+fn admin() -> Router<Pages> {
+    let clusters = Router::new()
+        .route("/clusters", get(clusters::list))
+        .route("/clusters/{cluster}", get(clusters::read).put(clusters::create))
+        .route("/brokers", get(clusters::brokers))
+        .route("/brokers/health", get(clusters::health))
+        .route("/brokers/ready", get(clusters::health))
+        .route("/brokers/version", get(clusters::version))
+        .route("/brokers/leaderBroker", get(clusters::leader))
+        .route("/brokers/{cluster}", get(clusters::brokers));
+    let names = Router::new()
+        .route("/tenants", get(names::tenants))
+        .route(
+            "/tenants/{tenant}",
+            get(names::tenant).put(names::create_tenant).post(names::update_tenant).delete(names::delete_tenant),
+        )
+        .route("/namespaces/{tenant}", get(names::namespaces))
+        .route(
+            "/namespaces/{tenant}/{namespace}",
+            get(names::namespace).put(names::create_namespace).delete(names::delete_namespace),
+        )
+        .route("/namespaces/{tenant}/{namespace}/topics", get(names::topics))
+        .route("/namespaces/{tenant}/{namespace}/bundles", get(names::bundles))
+        .route("/namespaces/{tenant}/{namespace}/unload", put(names::unload))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(names::unload_bundle))
+        .route("/namespaces/{tenant}/{namespace}/{*feature}", any(names::not_built))
+        .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
+        .route("/schemas/{tenant}/{namespace}/{topic}/schema/{version}", get(schemas::version))
+        .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));
+    let paths = Router::new().merge(clusters).merge(names).merge(persistent()).merge(non_persistent());
+    Router::new().nest("/admin/v2", paths)
+}
+
+fn persistent() -> Router<Pages> {
+    let topic = Router::new()
+        .route("/", put(topics::create).delete(topics::delete))
+        .route("/unload", put(topics::unload))
+        .route("/stats", get(topics::stats))
+        .route("/internalStats", get(topics::internal_stats))
+        .route("/lastMessageId", get(topics::last_message_id))
+        .route("/subscriptions", get(topics::subscriptions))
+        .route("/subscription/{subscription}", put(topics::subscribe).delete(topics::unsubscribe))
+        .route("/subscription/{subscription}/skip_all", post(topics::skip_all))
+        .route("/subscription/{subscription}/resetcursor", post(topics::reset))
+        .route("/subscription/{subscription}/resetcursor/{time}", post(topics::reset_to_time))
+        .route(
+            "/partitions",
+            get(partitioned::read).put(partitioned::create).post(partitioned::grow).delete(partitioned::delete),
+        )
+        .route("/partitioned-stats", get(partitioned::stats))
+        .route("/partitioned-internalStats", get(partitioned::internal_stats))
+        .route("/{*feature}", any(topics::not_built));
+    Router::new()
+        .route("/persistent/{tenant}/{namespace}", get(topics::list))
+        .route("/persistent/{tenant}/{namespace}/partitioned", get(partitioned::list))
+        .nest("/persistent/{tenant}/{namespace}/{topic}", topic)
+}
+
+/// Lists are true: there are none. Everything else says why not.
+fn non_persistent() -> Router<Pages> {
+    Router::new()
+        .route("/non-persistent/{tenant}/{namespace}", get(topics::list_non_persistent))
+        .route("/non-persistent/{tenant}/{namespace}/partitioned", get(topics::list_non_persistent))
+        .route("/non-persistent/{tenant}/{namespace}/{*topic}", any(topics::no_non_persistent))
+}
+
+/// The router as a listener serves it: paths with doubled slashes are put right, and every answer names the start of this broker.
+pub(crate) fn outside(inner: Router, start: &str) -> Router {
+    let start = HeaderValue::from_str(start).ok(); // An id of letters and digits.
+    Router::new()
+        .fallback_service(inner)
+        .layer(map_request(async |mut request: Request| {
+            normalise(request.uri_mut());
+            request
+        }))
+        .layer(map_response(move |mut response: Response| {
+            if let Some(start) = start.clone() {
+                response.headers_mut().insert(START_HEADER, start);
+            }
+            std::future::ready(response)
+        }))
+}
+
+/// `//admin/v2` is meant as `/admin/v2`. A slash at the end is taken away.
+fn normalise(uri: &mut Uri) {
+    let path = uri.path();
+    if !path.contains("//") && (path == "/" || !path.ends_with('/')) {
+        return;
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let mut clean = format!("/{}", parts.join("/"));
+    if let Some(query) = uri.query() {
+        clean.push('?');
+        clean.push_str(query);
+    }
+    if let Ok(clean) = clean.parse() {
+        *uri = clean;
+    }
+}

@@ -1,0 +1,253 @@
+//! Partitioned topics.
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use futures::{StreamExt, TryStreamExt};
+use proto::TopicName;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::body::{self, MessageId, done};
+use super::owner::{Ask, is_forwarded};
+use super::topics::{Force, TopicPath, namespace_name, of_namespace, persistent};
+use super::{Answer, Pages, Refusal};
+
+/// Partitions that are asked at once.
+const AT_ONCE: usize = 16;
+
+pub(super) async fn list(State(pages): State<Pages>, Path((tenant, namespace)): Path<(String, String)>) -> Answer {
+    let namespace = namespace_name(&tenant, &namespace)?;
+    let topics = pages.context.namespaces.partitioned_topics(&namespace).await.map_err(of_namespace)?;
+    Ok(body::json(topics.iter().map(ToString::to_string).collect::<Vec<_>>()))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Metadata {
+    check_allow_auto_creation: bool,
+}
+
+pub(super) async fn read(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    Query(query): Query<Metadata>,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let namespaces = &pages.context.namespaces;
+    if let Some(record) = namespaces.partitioned(&topic).await? {
+        let mut answer = json!({"partitions": record.partitions, "deleted": false});
+        if !record.properties.is_empty() {
+            answer["properties"] = json!(record.properties);
+        }
+        return Ok(body::json(answer));
+    }
+    namespaces.partition_metadata(&topic, query.check_allow_auto_creation).await?;
+    Ok(body::json(json!({"partitions": 0, "deleted": false})))
+}
+
+pub(super) async fn create(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    body: Bytes,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let asked = body::partitions(&body)?;
+    pages.context.namespaces.create_partitioned(&topic, asked.count, asked.properties).await?;
+    pages.create_partitions(&topic, 0..asked.count).await?;
+    Ok(done())
+}
+
+/// New partitions get the subscriptions that the others have.
+pub(super) async fn grow(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let asked = body::partitions(&body)?;
+    let before = pages.context.namespaces.grow_partitioned(&topic, asked.count).await?;
+    pages.create_partitions(&topic, 0..asked.count).await?; // Earlier ones too: perhaps their maker was interrupted.
+    if before == asked.count {
+        return Ok(done());
+    }
+    let forwarded = is_forwarded(&headers);
+    let names = pages.ask(&topic.with_partition(0), &Ask::Subscriptions, forwarded).await?;
+    for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let subscribe = Ask::Subscribe { name: name.into(), start: MessageId::earliest() };
+        for number in before..asked.count {
+            match pages.ask(&topic.with_partition(number), &subscribe, forwarded).await {
+                Err(refusal) if refusal.status == StatusCode::CONFLICT => {} // A consumer was quicker.
+                asked => drop(asked?),
+            }
+        }
+    }
+    Ok(done())
+}
+
+pub(super) async fn delete(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    Query(Force { force }): Query<Force>,
+    headers: HeaderMap,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let namespaces = &pages.context.namespaces;
+    if namespaces.partitions(&topic).await? == 0 {
+        if !namespaces.exists(&topic).await? {
+            return Err(Refusal::not_found(format!("Topic {topic} not found.")));
+        }
+        let reason = format!(
+            "{topic} is a non-partitioned topic. Instead of calling delete-partitioned-topic please call delete."
+        );
+        return Err(Refusal::new(StatusCode::CONFLICT, reason));
+    }
+    pages.delete_partitioned(&topic, force, is_forwarded(&headers)).await?;
+    Ok(done())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PerPartition {
+    per_partition: bool,
+}
+
+impl Default for PerPartition {
+    fn default() -> Self {
+        Self { per_partition: true }
+    }
+}
+
+pub(super) async fn stats(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    Query(query): Query<PerPartition>,
+    headers: HeaderMap,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let (partitions, all) = pages.ask_partitions(&topic, &Ask::Stats, is_forwarded(&headers)).await?;
+    let mut sum = Value::Null;
+    all.values().for_each(|stats| add(&mut sum, "", stats));
+    if let (Some(messages), Some(bytes)) = (sum["msgInCounter"].as_f64(), sum["bytesInCounter"].as_f64()) {
+        sum["averageMsgSize"] = json!(if 0.0 < messages { bytes / messages } else { 0.0 });
+    }
+    if let Some(sum) = sum.as_object_mut() {
+        sum.remove("ownerBroker"); // Each partition has its own.
+    }
+    sum["metadata"] = json!({"partitions": partitions, "deleted": false});
+    sum["partitions"] = if query.per_partition { json!(all) } else { json!({}) };
+    Ok(body::json(sum))
+}
+
+pub(super) async fn internal_stats(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    let (partitions, all) = pages.ask_partitions(&topic, &Ask::InternalStats, is_forwarded(&headers)).await?;
+    Ok(body::json(json!({"metadata": {"partitions": partitions, "deleted": false}, "partitions": all})))
+}
+
+impl Pages {
+    async fn create_partitions(&self, topic: &TopicName, numbers: std::ops::Range<u32>) -> Result<(), Refusal> {
+        let made = futures::stream::iter(numbers).map(|number| async move {
+            crate::log::create(&self.log, &topic.with_partition(number), Default::default()).await
+        });
+        made.buffer_unordered(AT_ONCE).try_for_each(|_new| async { Ok(()) }).await?;
+        Ok(())
+    }
+
+    async fn ask_partitions(
+        &self,
+        topic: &TopicName,
+        ask: &Ask,
+        forwarded: bool,
+    ) -> Result<(u32, BTreeMap<String, Value>), Refusal> {
+        let partitions = self.context.namespaces.partitions(topic).await?;
+        if partitions == 0 {
+            return Err(Refusal::not_found(format!("Partitioned Topic {topic} not found")));
+        }
+        let asked = futures::stream::iter(0..partitions).map(|number| async move {
+            let partition = topic.with_partition(number);
+            let value = self.ask(&partition, ask, forwarded).await?;
+            Ok::<_, Refusal>((partition.to_string(), value))
+        });
+        Ok((partitions, asked.buffer_unordered(AT_ONCE).try_collect().await?))
+    }
+
+    /// Deletes partitions, then the parent. Without `force`, users of any partition are in the way before the first is deleted.
+    pub(super) async fn delete_partitioned(
+        &self,
+        topic: &TopicName,
+        force: bool,
+        forwarded: bool,
+    ) -> Result<(), Refusal> {
+        let partitions = self.each(topic).await?;
+        let mut there = vec![];
+        for partition in &partitions {
+            if self.context.namespaces.exists(partition).await? {
+                there.push(partition);
+            }
+        }
+        if !force {
+            for partition in &there {
+                if is_used(&self.ask(partition, &Ask::Stats, forwarded).await?) {
+                    let reason = "Topic has active producers/subscriptions";
+                    return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason));
+                }
+            }
+        }
+        for partition in there {
+            self.delete_if_there(partition, force, forwarded).await?;
+        }
+        self.context.namespaces.delete_partitioned(topic).await?;
+        for partition in &partitions {
+            if self.context.namespaces.exists(partition).await? {
+                self.delete_if_there(partition, true, forwarded).await?; // A client was quicker than the parent's end.
+            }
+        }
+        self.context.schemas.delete(topic).await?;
+        Ok(())
+    }
+
+    async fn delete_if_there(&self, topic: &TopicName, force: bool, forwarded: bool) -> Result<(), Refusal> {
+        match self.ask(topic, &Ask::Delete { force }, forwarded).await {
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(()),
+            asked => asked.map(drop),
+        }
+    }
+}
+
+fn is_used(stats: &Value) -> bool {
+    let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    let subscriptions = stats["subscriptions"].as_object();
+    some(&stats["publishers"]) || subscriptions.is_some_and(|all| all.values().any(|one| some(&one["consumers"])))
+}
+
+/// Adds what counts, takes the latest of times, and puts lists together.
+fn add(sum: &mut Value, name: &str, other: &Value) {
+    match (&mut *sum, other) {
+        (Value::Null, other) => *sum = other.clone(),
+        (Value::Object(sum), Value::Object(other)) => add_members(sum, other),
+        (Value::Array(sum), Value::Array(other)) => sum.extend(other.iter().cloned()),
+        (Value::Bool(sum), Value::Bool(other)) => *sum |= other,
+        (Value::Number(left), Value::Number(right)) => {
+            let time = name.to_ascii_lowercase().contains("timestamp") || name.starts_with("earliest");
+            *sum = match (left.as_i64(), right.as_i64()) {
+                (Some(left), Some(right)) if time => json!(left.max(right)),
+                (Some(left), Some(right)) => json!(left.saturating_add(right)),
+                _ => json!(left.as_f64().unwrap_or(0.0) + right.as_f64().unwrap_or(0.0)),
+            };
+        }
+        _ => {}
+    }
+}
+
+fn add_members(sum: &mut Map<String, Value>, other: &Map<String, Value>) {
+    for (name, value) in other {
+        add(sum.entry(name.clone()).or_insert(Value::Null), name, value);
+    }
+}

@@ -1,0 +1,176 @@
+//! Which topics there are, as far as that is known without loading one.
+use std::collections::{BTreeMap, BTreeSet};
+
+use metadata::{Error, Expect, MetadataStoreExt, Operation, Transaction};
+use prost::Message;
+use proto::records::{NamespaceRecord, PartitionedTopicRecord, TopicRecord};
+use proto::{Domain, NamespaceName, TopicName, keys};
+
+use super::{ChangeError, NamespaceError, Namespaces, TopicMode, decode, partitions_max};
+
+impl Namespaces {
+    /// How many partitions `topic` has; 0 when it is not partitioned or does not exist.
+    pub(crate) async fn partitions(&self, topic: &TopicName) -> Result<u32, NamespaceError> {
+        Ok(self.partitioned(topic).await?.map_or(0, |record| record.partitions))
+    }
+
+    /// A partitioned topic's record, if `topic` is one.
+    pub(crate) async fn partitioned(&self, topic: &TopicName) -> Result<Option<PartitionedTopicRecord>, Error> {
+        Ok(self.read(&keys::partitioned_topic(topic)).await?.map(|(record, _)| record))
+    }
+
+    /// Whether `topic` has a record, which every stored topic has that was ever used.
+    pub(crate) async fn exists(&self, topic: &TopicName) -> Result<bool, Error> {
+        Ok(topic.domain() == Domain::Persistent && self.read::<TopicRecord>(&keys::topic(topic)).await?.is_some())
+    }
+
+    /// What a client is told that asks for partition metadata: the count, 0 for a topic that is not partitioned or may come
+    /// into being so, or that there is none.
+    pub(crate) async fn partition_metadata(&self, topic: &TopicName, auto_create: bool) -> Result<u32, NamespaceError> {
+        let partitions = self.partitions(topic).await?;
+        if 0 < partitions || self.exists(topic).await? {
+            return Ok(partitions);
+        }
+        self.require_namespace(topic.namespace()).await?;
+        if self.is_partition(topic).await? || (auto_create && self.auto_create) {
+            return Ok(0); // What may really be created is decided when it is.
+        }
+        Err(NamespaceError::TopicNotFound(topic.clone()))
+    }
+
+    /// Whether `topic` may come into being because a client uses it.
+    pub(crate) async fn may_create(&self, topic: &TopicName) -> Result<(), NamespaceError> {
+        self.require_namespace(topic.namespace()).await?;
+        if self.is_partition(topic).await? {
+            return Ok(());
+        }
+        if topic.partition().is_some() || 0 < self.partitions(topic).await? {
+            return Err(NamespaceError::NotAllowed(topic.clone()));
+        }
+        if !self.auto_create {
+            return Err(NamespaceError::TopicNotFound(topic.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether `topic` is one of the partitions that its parent has.
+    async fn is_partition(&self, topic: &TopicName) -> Result<bool, NamespaceError> {
+        let Some(number) = topic.partition() else { return Ok(false) };
+        Ok(number < self.partitions(&topic.partitioned()).await?)
+    }
+
+    async fn require_namespace(&self, namespace: &NamespaceName) -> Result<(), NamespaceError> {
+        match self.read::<NamespaceRecord>(&keys::namespace(namespace)).await? {
+            Some(_) => Ok(()),
+            None => Err(NamespaceError::NamespaceNotFound),
+        }
+    }
+
+    /// Full names of a namespace's topics, partitions one by one, sorted.
+    pub(crate) async fn topics(
+        &self,
+        namespace: &NamespaceName,
+        mode: TopicMode,
+    ) -> Result<Vec<String>, NamespaceError> {
+        self.require_namespace(namespace).await?;
+        if mode == TopicMode::NonPersistent {
+            return Ok(vec![]); // Such topics leave no trace, and this broker does not serve them yet.
+        }
+        let prefix = keys::topics(namespace);
+        let records = self.metadata.list_all(&prefix).await?;
+        let local = |key: &str| key.strip_prefix(&prefix).map(str::to_owned);
+        let mut names: BTreeSet<String> = records.iter().filter_map(|record| local(record.key.as_str())).collect();
+        for (topic, partitioned) in self.partitioned_records(namespace).await? {
+            names.extend((0..partitioned.partitions).map(|number| topic.with_partition(number).local().to_owned()));
+        }
+        Ok(names.into_iter().map(|name| format!("persistent://{namespace}/{name}")).collect())
+    }
+
+    /// Names of a namespace's partitioned topics, sorted.
+    pub(crate) async fn partitioned_topics(&self, namespace: &NamespaceName) -> Result<Vec<TopicName>, NamespaceError> {
+        self.require_namespace(namespace).await?;
+        Ok(self.partitioned_records(namespace).await?.into_keys().collect())
+    }
+
+    async fn partitioned_records(
+        &self,
+        namespace: &NamespaceName,
+    ) -> Result<BTreeMap<TopicName, PartitionedTopicRecord>, Error> {
+        let prefix = format!("{}{}/", keys::partitioned_topics(namespace), Domain::Persistent.as_str());
+        let mut found = BTreeMap::new();
+        for record in self.metadata.list_all(&prefix).await? {
+            let local = record.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+            if let Ok(topic) = TopicName::new(Domain::Persistent, namespace.clone(), local) {
+                found.insert(topic, decode(&record)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the record of a partitioned topic.
+    pub(crate) async fn create_partitioned(
+        &self,
+        topic: &TopicName,
+        partitions: u32,
+        properties: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), ChangeError> {
+        if topic.partition().is_some() || topic.local().contains("-partition-") {
+            return Err(ChangeError::Invalid("Partitioned Topic Name should not contain '-partition-'".into()));
+        }
+        if partitions == 0 {
+            return Err(ChangeError::PartitionCount("Number of partitions should be more than 0".into()));
+        }
+        if partitions_max() < partitions {
+            let most = partitions_max();
+            return Err(ChangeError::PartitionCount(format!(
+                "Number of partitions should be less than or equal to {most}"
+            )));
+        }
+        let namespace = keys::namespace(topic.namespace());
+        let found = self.read::<NamespaceRecord>(&namespace).await?;
+        let (_, found) = found.ok_or_else(|| ChangeError::NotFound("Namespace not found".into()))?;
+        let properties = properties.into_iter().collect();
+        let record = PartitionedTopicRecord { partitions, properties, created_at: self.clock.now_ms() };
+        let transaction = Transaction::new(vec![
+            Operation::Check { key: namespace.into(), expect: Expect::Version(found.version) },
+            Operation::Check { key: keys::topic(topic).into(), expect: Expect::Absent },
+            Operation::put(keys::partitioned_topic(topic), record.encode_to_vec(), Expect::Absent),
+        ]);
+        match self.metadata.commit(transaction).await {
+            Ok(_) => Ok(()),
+            Err(Error::Conflict { .. }) => Err(ChangeError::Conflict("This topic already exists".into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Raises the number of partitions. Returns what it was.
+    pub(crate) async fn grow_partitioned(&self, topic: &TopicName, partitions: u32) -> Result<u32, ChangeError> {
+        let key = keys::partitioned_topic(topic);
+        loop {
+            let found = self.read::<PartitionedTopicRecord>(&key).await?;
+            let not_partitioned = || ChangeError::Conflict(format!("Topic {topic} is not the partitioned topic."));
+            let (mut record, found) = found.ok_or_else(not_partitioned)?;
+            let current = record.partitions;
+            if partitions < current {
+                return Err(ChangeError::FewerPartitions { desired: partitions, current });
+            }
+            if partitions_max() < partitions {
+                let most = partitions_max();
+                let text = format!("Number of partitions should be less than or equal to {most}");
+                return Err(ChangeError::PartitionCount(text));
+            }
+            record.partitions = partitions;
+            match self.metadata.put(&*key, record.encode_to_vec(), Expect::Version(found.version)).await {
+                Ok(_) => return Ok(current),
+                Err(Error::Conflict { .. }) => {} // Someone else changed it: look again.
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Removes the record of a partitioned topic. Its partitions are not touched.
+    pub(crate) async fn delete_partitioned(&self, topic: &TopicName) -> Result<(), ChangeError> {
+        self.metadata.delete(keys::partitioned_topic(topic), Expect::Any).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The life of a broker: from its ports to its last answer.
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use daemon::metrics::MetricText;
+use daemon::{Drain, Failure, Health, HostPort};
+use ledger::Ledgers;
+use metadata::{MetadataStore, Retry};
+use proto::records::BrokerRecord;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+use crate::connection;
+use crate::http::{self, Pages};
+use crate::log::{EntryCache, LogContext, Rollover};
+use crate::namespaces::Namespaces;
+use crate::ownership::{Keeping, Ownership, Probe};
+use crate::schemas::Schemas;
+use crate::topic::{TopicSetup, Topics};
+use crate::{Clock, Config, Context, intents, metrics};
+
+/// What a broker is given beside its configuration.
+#[derive(Debug)]
+pub struct House {
+    /// Who owns what.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// Where entries go.
+    pub ledgers: Arc<dyn Ledgers>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Names this start: letters, digits and `-`, never used before.
+    pub start: String,
+    /// Whether this process is all there is, so that clients may come back the way they came.
+    pub standalone: bool,
+}
+
+/// Where a broker serves.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// As others reach the binary protocol.
+    pub broker: HostPort,
+    /// As others reach HTTP.
+    pub http: HostPort,
+    /// The port that is listened at, which the advertised one may differ from.
+    pub broker_port: u16,
+    /// The port that is listened at.
+    pub http_port: u16,
+}
+
+/// Between attempts at something that metadata being away prevents.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Serves until `drain` is requested, then returns once nothing acknowledged is at risk. `ready` is called once requests are served.
+pub async fn serve(
+    config: Config,
+    house: House,
+    ready: impl FnOnce(&Bound) + Send,
+    drain: Drain,
+) -> Result<(), Failure> {
+    let listener = daemon::bind(&config.listen, "listen").await?;
+    let http_listener = daemon::bind(&config.http_listen, "http_listen").await?;
+    let bound = bound(&config, house.standalone, &listener, &http_listener)?;
+    let me = BrokerRecord {
+        broker: bound.broker.to_string(),
+        http: bound.http.to_string(),
+        start: house.start.clone(),
+        started_at: house.clock.now_ms(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+
+    // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
+    let (health, http_drain) = (Health::new(), Drain::new());
+    let door = Door::default();
+    let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
+
+    let Some((ownership, mut keeping)) = register(&config, &house, me, &drain).await? else { return Ok(()) };
+    let (context, log) = assemble(config, house, ownership);
+    door.open(&context, log);
+
+    let losses = tokio::spawn(unload_what_is_lost(Arc::clone(&context)));
+    let (work_drain, connection_drain) = (Drain::new(), Drain::new());
+    let worker = intents::work(
+        Arc::clone(&context.metadata),
+        Arc::clone(&context.ledgers),
+        context.ownership.clone(),
+        work_drain.clone(),
+    );
+    let worker = tokio::spawn(worker);
+    let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
+    health.ready();
+    ready(&bound);
+
+    let outcome = tokio::select! {
+        () = drain.requested() => Ok(()),
+        failure = keeping.failed() => Err(failure),
+    };
+
+    health.not_ready("draining");
+    work_drain.request();
+    if outcome.is_ok() {
+        context.ownership.withdraw().await; // Nobody is sent here any more.
+        context.ownership.release_all(context.topics.unload_where(|_| true)).await; // Others take the topics.
+    }
+    connection_drain.request(); // What is in flight is answered.
+    join(connections, "connections").await;
+    http_drain.request();
+    join(http, "HTTP").await;
+    losses.abort();
+    join(worker, "intents").await;
+    if outcome.is_ok() {
+        keeping.stop().await;
+    }
+    outcome
+}
+
+async fn join(task: JoinHandle<()>, what: &str) {
+    if let Err(error) = task.await {
+        tracing::error!(what, %error, "a task of this broker did not end as it should");
+    }
+}
+
+fn bound(config: &Config, standalone: bool, listener: &TcpListener, http: &TcpListener) -> Result<Bound, Failure> {
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).map_err(Failure::internal);
+    let (broker_port, http_port) = (port(listener)?, port(http)?);
+    let given = Some(config.advertised_address.as_str()).filter(|given| !given.is_empty());
+    let broker = match given {
+        None if standalone => HostPort { host: "localhost".into(), port: broker_port },
+        given => daemon::advertised(given, &config.listen, broker_port)?,
+    };
+    let http = HostPort { host: broker.host.clone(), port: http_port };
+    Ok(Bound { broker, http, broker_port, http_port })
+}
+
+/// Makes what exists from the first start, and registers this broker. `None` when the drain was quicker.
+async fn register(
+    config: &Config,
+    house: &House,
+    me: BrokerRecord,
+    drain: &Drain,
+) -> Result<Option<(Ownership, Keeping)>, Failure> {
+    let namespaces = namespaces(config, house);
+    let probe = Probe::network(peers());
+    daemon::retry_until("the metadata store", daemon::PATIENCE, drain, async || {
+        namespaces.bootstrap(&house.start).await.map_err(|error| match error.retry() {
+            Retry::Later | Retry::AfterReading => Failure::try_again(error),
+            Retry::Never => Failure::internal(error),
+        })?;
+        Ownership::start(me.clone(), Arc::clone(&house.metadata), house.clock.clone(), probe.clone()).await
+    })
+    .await
+}
+
+fn namespaces(config: &Config, house: &House) -> Namespaces {
+    Namespaces::new(Arc::clone(&house.metadata), house.clock.clone(), &config.cluster, config.auto_create_topics)
+}
+
+/// Asks other brokers, which are inside the cluster: no proxy stands between.
+fn peers() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    client.expect("without TLS and names of its own there is nothing that could fail")
+}
+
+/// Puts the rooms together.
+pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (Arc<Context>, LogContext) {
+    let log = LogContext {
+        metadata: Arc::clone(&house.metadata),
+        ledgers: Arc::clone(&house.ledgers),
+        policy: config.quorum(),
+        rollover: Rollover {
+            entries_max: config.ledger_entries_max,
+            bytes_max: config.ledger_bytes_max.0,
+            age_max: Duration::from_secs(config.ledger_age_max_s),
+        },
+        cache: EntryCache::new(usize::try_from(config.cache_bytes.0).unwrap_or(usize::MAX)),
+        start: house.start.as_str().into(),
+        clock: house.clock.clone(),
+    };
+    let owns = ownership.clone();
+    let short: String = house.start.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let topics = Topics::new(TopicSetup {
+        log: log.clone(),
+        owns: Box::new(move |topic| owns.owns(topic)),
+        producer_prefix: format!("{}-{short}", config.cluster),
+        clock: house.clock.clone(),
+    });
+    let context = Context {
+        namespaces: namespaces(&config, &house),
+        schemas: Schemas::new(Arc::clone(&house.metadata), house.clock.clone()),
+        broker: ownership.me().broker.clone(),
+        config,
+        clock: house.clock,
+        start: house.start,
+        standalone: house.standalone,
+        metadata: house.metadata,
+        ledgers: house.ledgers,
+        ownership,
+        topics,
+    };
+    (Arc::new(context), log)
+}
+
+/// Topics whose bundle another broker has taken are of no use here: their next write would be fenced.
+async fn unload_what_is_lost(context: Arc<Context>) {
+    let mut losses = context.ownership.losses();
+    while losses.changed().await.is_ok() {
+        context.topics.unload_where(|topic| !context.ownership.owns(topic)).await;
+        tokio::time::sleep(PAUSE).await; // Many bundles are often lost together.
+    }
+}
+
+/// The HTTP side: health from the beginning, the rest once there is something to ask.
+#[derive(Debug, Clone, Default)]
+struct Door {
+    inside: Arc<OnceLock<(Router, Arc<Context>)>>,
+}
+
+impl Door {
+    fn router(&self, health: &Health, start: &str) -> Router {
+        let (door, metrics) = (self.clone(), self.clone());
+        let render = move |page: MetricText| {
+            let door = metrics.clone();
+            async move {
+                match door.inside.get() {
+                    Some((_, context)) => metrics::render(context, page).await,
+                    None => page,
+                }
+            }
+        };
+        let pages = daemon::http::pages(health.clone(), render).fallback(async move |request: Request| {
+            match door.inside.get() {
+                Some((router, _)) => router.clone().call(request).await.into_response(),
+                None => http::starting().into_response(),
+            }
+        });
+        http::outside(pages, start)
+    }
+
+    fn open(&self, context: &Arc<Context>, log: LogContext) {
+        let pages = Pages { context: Arc::clone(context), log, peers: peers() };
+        let _ = self.inside.set((http::router(pages), Arc::clone(context))); // Opened once only.
+    }
+}
