@@ -222,6 +222,20 @@ async fn a_lost_commit_that_can_never_happen_is_a_conflict() {
     assert_eq!(store.done(&transaction), 0);
 }
 
+/// Goal: a record that was in the way may go again, and then a late attempt still goes through. Nobody may call that a conflict.
+#[tokio::test(start_paused = true)]
+async fn a_lost_commit_that_may_yet_happen_is_no_conflict() {
+    let store = Faulty::new(&[Fault::Late]);
+    let operations =
+        vec![Operation::put("a", "new", Expect::Version(store.put("a"))), Operation::check("b", Expect::Absent)];
+    let transaction = Transaction::new(operations);
+    store.state.lock().rivals = vec![(2, "b")];
+    assert_eq!(store.settle(&transaction).await, Err(Error::OutcomeUnknown));
+    let gone = Transaction::new(vec![Operation::delete("b", Expect::Any)]);
+    store.state.lock().carry_out(&gone).unwrap();
+    assert_eq!(store.done(&transaction), 1, "it was only late");
+}
+
 #[tokio::test(start_paused = true)]
 async fn deletes_that_are_done_count_as_done() {
     let store = Faulty::new(&[Fault::AnswerLost]);
