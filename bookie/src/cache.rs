@@ -66,12 +66,15 @@ impl<K: Hash + Eq + Clone, V: Clone> Recent<K, V> {
     }
 }
 
+/// Runs by their place: segment and offset.
+type RunCache = Recent<(SegmentId, u64), Arc<Vec<IndexEntry>>>;
+
 /// Shared by all threads that read; each lock is held for a look-up, never over a read of the disk.
 #[derive(Debug)]
 pub(crate) struct Caches {
     windows: Mutex<Recent<(SegmentId, u64), Arc<AlignedBuffer>>>,
     spare: Mutex<Vec<AlignedBuffer>>,
-    runs: Mutex<Recent<(SegmentId, u64), Arc<Vec<IndexEntry>>>>,
+    runs: Mutex<RunCache>,
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
 }

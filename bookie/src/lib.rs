@@ -4,28 +4,36 @@
 //! Promises: an entry answered with OK survives a crash of this machine, and a fence holds from its answer on.
 //! Never: talks to another bookie, or knows what a topic is.
 mod cache;
+mod config;
 mod disk;
 mod error;
 mod format;
-mod handle; // In the order an entry travels.
+mod handle;
 mod identity;
 mod index; // In the order it is read again.
 mod journal;
 mod metrics;
 mod queue;
 mod reader;
+mod registration;
 mod request;
 mod seed;
 mod segments;
+mod serve;
+mod service; // In the order an entry travels.
 mod session;
 mod store; // For whoever starts it.
 
+pub use config::Config;
 pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};
 pub use error::{JournalError, OpenError};
 pub use handle::{Bookie, Handle};
 pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;
+pub use registration::identify;
 pub use segments::Options;
+pub use serve::{Birth, open, serve};
+pub use service::MESSAGE_BYTES_MAX;
 pub use session::Session;
 pub use store::Store;
 

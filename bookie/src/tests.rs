@@ -1,5 +1,8 @@
 //! Tests of the store as a whole, on the model disk.
+mod corruption;
 mod crashes;
+mod process;
+mod promises;
 mod running;
 
 use std::sync::Arc;
@@ -36,7 +39,7 @@ pub(crate) fn payload(ledger: u64, entry: u64, size: usize) -> Bytes {
 }
 
 pub(crate) fn add_of(ledger: u64, entry: u64, payload: Bytes) -> Add {
-    let length = (entry + 1) * 10_000;
+    let length = (entry + 1).saturating_mul(10_000).max(payload.len() as u64);
     let digest = entry_digest(LedgerId(ledger), EntryId(entry), length, &payload);
     Add { entry, confirmed: entry, length, digest, recovery: false, payload }
 }

@@ -1,0 +1,142 @@
+//! Who this bookie is to the cluster: an identity for life, and an availability for as long as it serves.
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::{Drain, Health};
+use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
+use prost::Message;
+use proto::keys;
+use proto::records::{BookieAvailability, BookieRecord, ClusterRecord};
+
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::format::SegmentId;
+use crate::identity::Identity;
+
+/// Long enough for a pause of the process, short enough that new ledgers soon avoid a dead bookie.
+const LEASE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(1);
+/// Names that are stored on disk are bounded.
+const INSTANCE_BYTES_MAX: usize = 64;
+
+/// Claims the directory for this process and settles whose it is. An empty one gets a new identity, which is durable before it is
+/// registered; one with data is refused unless this cluster's metadata knows it.
+pub async fn identify(
+    metadata: &dyn MetadataStore,
+    disk: &Arc<dyn Disk>,
+    rack: &str,
+    now_ms: u64,
+) -> Result<Identity, OpenError> {
+    let place = disk.place();
+    let known = get::<ClusterRecord>(metadata, keys::CLUSTER.into()).await?;
+    let stored = Identity::claim(disk.as_ref())?;
+    let identity = match (stored, known) {
+        (Some(identity), Some(cluster)) if identity.cluster == cluster.instance => identity,
+        (Some(identity), Some(cluster)) => {
+            return Err(OpenError::OtherCluster { place, found: identity.cluster, expected: cluster.instance });
+        }
+        // Metadata without a cluster was wiped, or is the wrong one: this bookie must not be the one to begin a new cluster in it.
+        (Some(identity), None) => {
+            return Err(OpenError::Forgotten { place, bookie: identity.bookie.to_string() });
+        }
+        (None, known) => {
+            let cluster = match known {
+                Some(cluster) => cluster,
+                None => begin_cluster(metadata, now_ms).await?,
+            };
+            let bookie = uuid::Uuid::new_v4().to_string().parse().expect("a UUID is a bookie id");
+            let identity = Identity { bookie, cluster: cluster.instance, created_at: now_ms };
+            identity.store(disk.as_ref())?;
+            identity
+        }
+    };
+    let key = Key::from(keys::bookie(&identity.bookie));
+    if get::<BookieRecord>(metadata, key.clone()).await?.is_none() {
+        let names = disk.list().map_err(|error| OpenError::disk(place.clone(), "list", error))?;
+        // Without data it is a first start that was cut short before it had registered.
+        if names.iter().any(|name| SegmentId::from_file_name(name).is_some()) {
+            return Err(OpenError::Forgotten { place, bookie: identity.bookie.to_string() });
+        }
+        let bookie = identity.bookie.to_string();
+        let record = BookieRecord { bookie, created_at: identity.created_at, rack: rack.into() };
+        let put = Operation::put(key, record.encode_to_vec(), Expect::Absent);
+        metadata.commit(Transaction::new(vec![put])).await?;
+    }
+    Ok(identity)
+}
+
+/// The first process of a cluster makes its instance id; all others find it.
+async fn begin_cluster(metadata: &dyn MetadataStore, now_ms: u64) -> Result<ClusterRecord, Error> {
+    let record = ClusterRecord { instance: uuid::Uuid::new_v4().to_string(), created_at: now_ms };
+    let put = Operation::put(keys::CLUSTER, record.encode_to_vec(), Expect::Absent);
+    match metadata.commit(Transaction::new(vec![put])).await {
+        Ok(_) | Err(Error::Conflict { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let found = get::<ClusterRecord>(metadata, keys::CLUSTER.into()).await?;
+    found.ok_or(Error::Conflict { key: keys::CLUSTER.into() })
+}
+
+/// Records are read with the bounds that a file's header has.
+async fn get<M: Message + Default>(metadata: &dyn MetadataStore, key: Key) -> Result<Option<M>, Error> {
+    let Some(record) = metadata.get(&key).await? else { return Ok(None) };
+    match M::decode(record.value.clone()) {
+        Ok(decoded) if key.as_str() != keys::CLUSTER || record.value.len() < 2 * INSTANCE_BYTES_MAX => {
+            Ok(Some(decoded))
+        }
+        _ => Err(Error::Corrupt { key }),
+    }
+}
+
+/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again.
+pub(crate) async fn keep_available(
+    metadata: Arc<dyn MetadataStore>,
+    identity: Identity,
+    availability: BookieAvailability,
+    health: Health,
+    drain: Drain,
+) {
+    let mut announced = false;
+    while !drain.is_requested() {
+        let mut lease = match announce(metadata.as_ref(), &identity, &availability).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::warn!(%error, "cannot register as available");
+                health.failing("registration", error.to_string());
+                tokio::select! {
+                    () = drain.requested() => return,
+                    () = tokio::time::sleep(PAUSE) => continue,
+                }
+            }
+        };
+        health.ok("registration");
+        if !announced {
+            announced = true;
+            tracing::info!(bookie = %identity.bookie, address = availability.address, "registered");
+        }
+        tokio::select! {
+            () = drain.requested() => {
+                lease.revoke().await;
+                return;
+            }
+            () = lease.lost() => health.failing("registration", "the lease was lost"),
+        }
+    }
+}
+
+async fn announce(
+    metadata: &dyn MetadataStore,
+    identity: &Identity,
+    availability: &BookieAvailability,
+) -> Result<metadata::Lease, Error> {
+    let lease = metadata.lease(LEASE).await?;
+    let put = Operation::Put {
+        key: keys::bookie_available(&identity.bookie).into(),
+        value: availability.encode_to_vec().into(),
+        // The directory's lock has decided who this identity is; what is there is this bookie's own, of an earlier start.
+        expect: Expect::Any,
+        lease: Some(lease.id()),
+    };
+    metadata.commit(Transaction::new(vec![put])).await?;
+    Ok(lease)
+}
