@@ -6,6 +6,7 @@ mod client;
 mod consume;
 mod lines;
 mod produce;
+mod standalone;
 mod tail;
 
 use std::process::ExitCode;

@@ -33,7 +33,9 @@ mod tests {
     fn the_banner_names_what_one_needs() {
         let data = Path::new("/srv/data");
         let plain = Banner { broker: 6650, http: 8080, data }.to_string();
-        for expected in ["pulsar://localhost:6650", "http://localhost:8080", "/srv/data", "synced", "geminga produce demo"] {
+        for expected in
+            ["pulsar://localhost:6650", "http://localhost:8080", "/srv/data", "synced", "geminga produce demo"]
+        {
             assert!(plain.contains(expected), "no {expected} in {plain}");
         }
         let other = Banner { broker: 7000, http: 7001, data }.to_string();

@@ -91,7 +91,10 @@ mod tests {
         let path = parent.path().join("new/data");
         let first = Place::take(&path).expect("free");
         let refused = Place::take(&path).expect_err("taken");
-        assert!(refused.exit == daemon::Exit::Usage && refused.message.contains("in use by another process"), "{refused}");
+        assert!(
+            refused.exit == daemon::Exit::Usage && refused.message.contains("in use by another process"),
+            "{refused}"
+        );
         drop(first);
         Place::take(&path).expect("free again");
     }
@@ -105,7 +108,10 @@ mod tests {
         assert!(!ports.exists());
         place.publish_ports(6650, 8080).expect("written");
         let text = fs::read_to_string(&ports).expect("there");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), serde_json::json!({"broker": 6650, "http": 8080}));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).expect("JSON"),
+            serde_json::json!({"broker": 6650, "http": 8080})
+        );
         place.withdraw_ports().expect("removed");
         place.withdraw_ports().expect("twice is fine");
         assert!(!ports.exists());
