@@ -19,6 +19,9 @@ mod recovery;
 mod writer; // How it is written, read, settled: values without I/O.
 
 mod delete;
+#[cfg(test)]
+mod simulation;
+
 mod links; // What carries them.
 mod quorum_ledgers;
 mod quorum_writer;
