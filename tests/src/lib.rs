@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What the tests are made of: a client that counts, processes that can be killed, and the checks that `geminga-check` runs at full size.
+//!
+//! Owns: the tests' own Pulsar client, the harness of processes, the checkers.
+//! Promises: a checker reports what it saw, with the seed that repeats its choices; every process it starts ends with it.
+//! Never: shares code with the broker above crate `proto`, so that one mistake cannot hide on both sides.
+pub mod backlog; // The checks, each a command and, smaller, a test.
+pub mod client;
+pub mod cluster; // The servers: processes on loopback.
+pub mod crash;
+pub mod deadline; // Waiting.
+pub mod lines;
+pub mod speed;
+pub mod tidy; // The house rules as functions over text.

@@ -1,0 +1,98 @@
+//! The admin interface, as scripts use it.
+use std::time::Duration;
+
+use daemon::Failure;
+use serde_json::Value;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// One broker's HTTP interface.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Admin {
+    /// `base` is `http://host:port`.
+    #[must_use]
+    pub fn at(base: &str) -> Self {
+        let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build();
+        Self { base: base.trim_end_matches('/').into(), client: client.expect("a client without TLS can be made") }
+    }
+
+    /// `http://host:port`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Reads what stands at `path`.
+    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+        let text = self.call(reqwest::Method::GET, path, None).await?;
+        Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Puts `body` to `path`.
+    pub async fn put(&self, path: &str, body: Option<Value>) -> Result<(), Failure> {
+        self.call(reqwest::Method::PUT, path, body).await.map(drop)
+    }
+
+    /// Deletes `path`.
+    pub async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.call(reqwest::Method::DELETE, path, None).await.map(drop)
+    }
+
+    async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Result<String, Failure> {
+        let failed = |why: String| Failure::internal(format!("{method} {path}: {why}"));
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.map_err(|error| failed(error.to_string()))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| failed(error.to_string()))?;
+        if status.is_success() { Ok(text) } else { Err(failed(format!("{status}: {text}"))) }
+    }
+
+    /// Whether requests are served.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/readyz").await.is_ok()
+    }
+
+    /// `host:port` of the binary and of the HTTP interface of the broker that serves `topic`
+    /// (`tenant/namespace/topic`).
+    pub async fn owner(&self, topic: &str) -> Result<(String, String), Failure> {
+        let answer = self.get(&format!("/lookup/v2/topic/persistent/{topic}")).await?;
+        let authority =
+            |key: &str| answer[key].as_str().and_then(|url| url.split_once("://")).map(|(_, rest)| rest.into());
+        authority("brokerUrl")
+            .zip(authority("httpUrl"))
+            .ok_or_else(|| Failure::internal(format!("a lookup of {topic} gave {answer}")))
+    }
+
+    /// The bundle that holds `topic` (`tenant/namespace/topic`).
+    pub async fn bundle(&self, topic: &str) -> Result<String, Failure> {
+        match self.get(&format!("/lookup/v2/topic/persistent/{topic}/bundle")).await? {
+            Value::String(bundle) => Ok(bundle),
+            other => Err(Failure::internal(format!("the bundle of {topic} is {other}"))),
+        }
+    }
+
+    /// The brokers that are there, as `host:port` of their HTTP interfaces.
+    pub async fn brokers(&self) -> Result<Vec<String>, Failure> {
+        let answer = self.get("/admin/v2/brokers").await?;
+        serde_json::from_value(answer).map_err(|error| Failure::internal(format!("the list of brokers: {error}")))
+    }
+
+    /// Moves a bundle of `namespace` (`tenant/namespace`) to another broker.
+    pub async fn move_bundle(&self, namespace: &str, bundle: &str, destination: &str) -> Result<(), Failure> {
+        let path = format!("/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={destination}");
+        self.put(&path, None).await
+    }
+
+    /// Makes a partitioned topic (`tenant/namespace/topic`).
+    pub async fn create_partitioned(&self, topic: &str, partitions: u32) -> Result<(), Failure> {
+        self.put(&format!("/admin/v2/persistent/{topic}/partitions"), Some(partitions.into())).await
+    }
+}

@@ -1,0 +1,166 @@
+//! A cluster: etcd, bookies and brokers, each a process of its own.
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use daemon::Failure;
+use serde::Deserialize;
+
+use super::{Admin, Etcd, Process, binary};
+
+/// A broker waits up to 30 s for etcd alone.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How many of what, and how the brokers are set.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Storage nodes.
+    pub bookies: usize,
+    /// Brokers.
+    pub brokers: usize,
+    /// More `KEY=VALUE` for each broker.
+    pub broker_settings: Vec<String>,
+}
+
+impl Default for Shape {
+    /// The smallest cluster that outlives any one process: 3 bookies, 2 brokers, quorum 3/3/2.
+    fn default() -> Self {
+        let broker_settings = ["ensemble_size=3", "write_quorum=3", "ack_quorum=2"].map(str::to_owned).to_vec();
+        Self { bookies: 3, brokers: 2, broker_settings }
+    }
+}
+
+/// The line a process prints when it serves.
+#[derive(Debug, Clone, Deserialize)]
+struct Ready {
+    ready: bool,
+    #[serde(alias = "bookie")]
+    broker: String,
+    http: String,
+}
+
+/// A bookie or a broker.
+#[derive(Debug)]
+struct Node {
+    name: String,
+    program: &'static str,
+    settings: Vec<String>,
+    logs: PathBuf,
+    process: Process,
+    ready: Ready,
+}
+
+impl Node {
+    async fn start(name: String, program: &'static str, settings: Vec<String>, logs: &Path) -> Result<Self, Failure> {
+        let any = ["listen=127.0.0.1:0".to_owned(), "http_listen=127.0.0.1:0".to_owned()];
+        let (process, ready) = launch(&name, program, &settings, &any, logs).await?;
+        Ok(Self { name, program, settings, logs: logs.into(), process, ready })
+    }
+
+    /// Starts again on the same data and ports.
+    async fn restart(&mut self) -> Result<(), Failure> {
+        let same = [format!("listen={}", self.ready.broker), format!("http_listen={}", self.ready.http)];
+        (self.process, self.ready) = launch(&self.name, self.program, &self.settings, &same, &self.logs).await?;
+        Ok(())
+    }
+}
+
+async fn launch(
+    name: &str,
+    program: &str,
+    settings: &[String],
+    ports: &[String],
+    logs: &Path,
+) -> Result<(Process, Ready), Failure> {
+    let arguments: Vec<String> =
+        settings.iter().chain(ports).flat_map(|setting| ["--set".to_owned(), setting.clone()]).collect();
+    let mut process = Process::start(name, &binary(program)?, &arguments, &[], logs)?;
+    let line = |printed: &str| printed.lines().find_map(|line| serde_json::from_str::<Ready>(line).ok());
+    let ready = process.ready(READY_WITHIN, |printed| line(printed).filter(|line| line.ready)).await?;
+    Ok((process, ready))
+}
+
+macro_rules! node {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name(Node);
+
+        impl $name {
+            /// Its process.
+            pub fn process(&mut self) -> &mut Process {
+                &mut self.0.process
+            }
+
+            /// Starts again after a kill, on the same data and ports.
+            pub async fn restart(&mut self) -> Result<(), Failure> {
+                self.0.restart().await
+            }
+
+            /// Its HTTP interface.
+            #[must_use]
+            pub fn admin(&self) -> Admin {
+                Admin::at(&format!("http://{}", self.0.ready.http))
+            }
+
+            /// `host:port` of its main port.
+            #[must_use]
+            pub fn address(&self) -> String {
+                self.0.ready.broker.clone()
+            }
+        }
+    };
+}
+
+node!(
+    /// A storage node.
+    Bookie
+);
+node!(
+    /// A broker.
+    Broker
+);
+
+/// etcd, bookies and brokers. Dropped in this order: brokers first.
+#[derive(Debug)]
+pub struct Cluster {
+    /// As they were started.
+    pub brokers: Vec<Broker>,
+    /// As they were started.
+    pub bookies: Vec<Bookie>,
+    /// Its metadata.
+    pub etcd: Etcd,
+}
+
+impl Cluster {
+    /// Starts all processes, with data and output in `directory`.
+    pub async fn start(directory: &Path, shape: &Shape) -> Result<Self, Failure> {
+        let etcd = Etcd::start(directory).await?;
+        let base = vec!["cluster=tests".to_owned(), format!("metadata={}", etcd.url())];
+        let mut bookies = Vec::new();
+        for number in 0..shape.bookies {
+            let name = format!("bookie-{number}");
+            let mut settings = base.clone();
+            settings.push(format!("data_dir={}", directory.join(&name).display()));
+            bookies.push(Bookie(Node::start(name, "geminga-bookie", settings, directory).await?));
+        }
+        let mut brokers = Vec::new();
+        for number in 0..shape.brokers {
+            let settings = base.iter().chain(&shape.broker_settings).cloned().collect();
+            let node = Node::start(format!("broker-{number}"), "geminga-broker", settings, directory).await?;
+            brokers.push(Broker(node));
+        }
+        Ok(Self { brokers, bookies, etcd })
+    }
+
+    /// `host:port` of each broker.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.brokers.iter().map(Broker::address).collect()
+    }
+
+    /// All brokers in one url.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("pulsar://{}", self.addresses().join(","))
+    }
+}

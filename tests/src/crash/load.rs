@@ -1,0 +1,209 @@
+//! The producer and the consumer of a run. Both connect again whenever a connection ends, for as long as the run lasts.
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use daemon::Failure;
+use proto::Position;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{History, ReadBack, Report, number_of, payload};
+use crate::client::{ClientError, Event, ProducerId, Publisher, Subscriber, Subscription};
+use crate::deadline::eventually;
+
+/// Where the load goes.
+pub const TOPIC: &str = "persistent://public/default/crash";
+const SUBSCRIPTION: &str = "acknowledges";
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+/// Covers a takeover by another broker (5 s after a lease of 2 s) on a busy machine.
+const RECEIPTS_WITHIN: Duration = Duration::from_secs(60);
+const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
+/// When nothing came for so long, nothing is owed.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// A lock and no task: both sides only note numbers, and the run looks at them in between.
+type Shared = Arc<Mutex<History>>;
+
+/// A producer and a consumer at work.
+#[derive(Debug)]
+pub struct Load {
+    addresses: Vec<String>,
+    history: Shared,
+    seed: u64,
+    stop: CancellationToken,
+    publishing: JoinHandle<Result<(), ClientError>>,
+    acknowledging: JoinHandle<Result<(), ClientError>>,
+}
+
+fn lock(history: &Shared) -> MutexGuard<'_, History> {
+    history.lock().expect("whoever notes a number does not panic")
+}
+
+impl Load {
+    /// Starts both against the brokers at `addresses`.
+    #[must_use]
+    pub fn start(addresses: Vec<String>, seed: u64) -> Self {
+        let (history, stop) = (Shared::default(), CancellationToken::new());
+        let side = |stream| {
+            let rng = SmallRng::seed_from_u64(seed ^ stream);
+            Side { addresses: addresses.clone(), history: history.clone(), stop: stop.clone(), rng }
+        };
+        let (publishing, acknowledging) = (side(1), side(2));
+        let (publishing, acknowledging) =
+            (tokio::spawn(publishing.publish()), tokio::spawn(acknowledging.acknowledge()));
+        Self { addresses, history, seed, stop, publishing, acknowledging }
+    }
+
+    /// Waits until that many more receipts have come.
+    pub async fn receipts_grow_by(&self, count: u64, why: &str) -> Result<(), Failure> {
+        let goal = lock(&self.history).receipts() + count;
+        let what = format!("{count} more receipts {why}");
+        eventually(&what, RECEIPTS_WITHIN, async || {
+            let ended = self.publishing.is_finished();
+            (ended || goal <= lock(&self.history).receipts()).then_some(())
+        })
+        .await
+    }
+
+    /// Notes that a server started again.
+    pub fn restarted(&self) {
+        lock(&self.history).restarted();
+    }
+
+    /// Stops the load, reads everything back and judges.
+    pub async fn finish(self) -> Result<Report, Failure> {
+        self.stop.cancel();
+        self.publishing.await.map_err(Failure::internal)??;
+        self.acknowledging.await.map_err(Failure::internal)??;
+        let found = read_back(&self.addresses).await?;
+        let undelivered = drain(&self.addresses, &self.history, &found).await?;
+        Ok(lock(&self.history).judge(self.seed, &found, undelivered))
+    }
+}
+
+/// One side of the load.
+struct Side {
+    addresses: Vec<String>,
+    history: Shared,
+    stop: CancellationToken,
+    rng: SmallRng,
+}
+
+impl Side {
+    /// How the work ends, or `None` when it must go on over another connection.
+    fn end(&self, outcome: Result<(), ClientError>) -> Option<Result<(), ClientError>> {
+        match outcome {
+            Err(error) if error.passes() => self.stop.is_cancelled().then_some(Ok(())),
+            other => Some(other),
+        }
+    }
+
+    async fn publish(mut self) -> Result<(), ClientError> {
+        let mut tries = tokio::time::interval(RETRY_EVERY);
+        loop {
+            tries.tick().await;
+            let outcome = self.publish_over_one_connection().await;
+            if let Some(end) = self.end(outcome) {
+                return end;
+            }
+        }
+    }
+
+    async fn publish_over_one_connection(&mut self) -> Result<(), ClientError> {
+        let mut publisher = Publisher::open(&self.addresses, TOPIC).await?;
+        let window = self.rng.random_range(1..=128);
+        let mut under_way = VecDeque::new();
+        loop {
+            while !self.stop.is_cancelled() && publisher.awaited() < window {
+                let number = lock(&self.history).next_number();
+                publisher.publish(ProducerId(0), &payload(number));
+                under_way.push_back(number);
+            }
+            if under_way.is_empty() {
+                return Ok(());
+            }
+            publisher.flush().await?;
+            let receipt = publisher.receipt().await?;
+            let number = under_way.pop_front().expect("receipts are matched to sends");
+            lock(&self.history).receipt(number, receipt.position, Instant::now());
+        }
+    }
+
+    async fn acknowledge(mut self) -> Result<(), ClientError> {
+        let mut tries = tokio::time::interval(RETRY_EVERY);
+        loop {
+            tries.tick().await;
+            let outcome = self.acknowledge_over_one_connection().await;
+            if let Some(end) = self.end(outcome) {
+                return end;
+            }
+        }
+    }
+
+    async fn acknowledge_over_one_connection(&mut self) -> Result<(), ClientError> {
+        let subscription = Subscription::durable(TOPIC, SUBSCRIPTION);
+        let mut subscriber = Subscriber::open(&self.addresses, &subscription).await?;
+        let mut batch = Vec::new();
+        while !self.stop.is_cancelled() || 0 < subscriber.awaited() {
+            let event = tokio::select! {
+                event = tokio::time::timeout(MESSAGE_WITHIN, subscriber.next()) => event,
+                () = self.stop.cancelled(), if subscriber.awaited() == 0 => break,
+            };
+            match event.unwrap_or(Err(ClientError::Silent(MESSAGE_WITHIN.as_secs())))? {
+                Event::Acknowledged(positions) => lock(&self.history).answer(positions),
+                Event::Message(message) => {
+                    lock(&self.history).delivered(message.position);
+                    // The others stay holes until the next connection.
+                    if self.rng.random_ratio(7, 8) && !self.stop.is_cancelled() {
+                        lock(&self.history).ask(message.position);
+                        batch.push(message.position);
+                    }
+                }
+            }
+            if !batch.is_empty() && (!subscriber.has_event() || 100 <= batch.len()) {
+                subscriber.acknowledge_with_receipt(std::mem::take(&mut batch));
+                subscriber.flush().await?;
+            }
+        }
+        subscriber.close().await.map(drop)
+    }
+}
+
+/// Reads the topic from its first message to its last.
+async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
+    let mut reader = Subscriber::open(addresses, &Subscription::reader(TOPIC)).await?;
+    let last = reader.last().await?;
+    let mut found: Vec<ReadBack> = Vec::new();
+    while found.last().map(|message| message.position) < last {
+        let event = tokio::time::timeout(MESSAGE_WITHIN, reader.next()).await;
+        let event = event.map_err(|_| {
+            Failure::internal(format!("reading back stopped at {:?} before the last, {last:?}", found.last()))
+        })?;
+        if let Event::Message(message) = event? {
+            found.push(ReadBack { position: message.position, number: number_of(&message.payload) });
+        }
+    }
+    Ok(found)
+}
+
+/// Reads what the subscription still has, and counts what it should have had.
+async fn drain(addresses: &[String], history: &Shared, found: &[ReadBack]) -> Result<u64, Failure> {
+    let owed = |message: &ReadBack| lock(history).is_owed(message.position).then_some(message.position);
+    let mut owed: HashSet<Position> = found.iter().filter_map(owed).collect();
+    let mut subscriber = Subscriber::open(addresses, &Subscription::durable(TOPIC, SUBSCRIPTION)).await?;
+    loop {
+        let patience = if owed.is_empty() { QUIET } else { MESSAGE_WITHIN };
+        match tokio::time::timeout(patience, subscriber.next()).await {
+            Err(_) => return Ok(owed.len() as u64),
+            Ok(Ok(Event::Message(message))) => {
+                lock(history).delivered(message.position);
+                owed.remove(&message.position);
+            }
+            Ok(Ok(Event::Acknowledged(_))) => {}
+            Ok(Err(error)) => return Err(error.into()),
+        }
+    }
+}

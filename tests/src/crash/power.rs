@@ -1,0 +1,126 @@
+//! Standalone loses power: its file system forgets all that was not synced.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use daemon::Failure;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Load, Report};
+use crate::cluster::Standalone;
+use crate::deadline::under_load_for;
+
+/// What the data lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileSystem {
+    /// ext4
+    Ext4,
+    /// XFS
+    Xfs,
+}
+
+/// How often and where.
+#[derive(Debug, Clone)]
+pub struct PowerRun {
+    /// Losses of power.
+    pub times: u32,
+    /// Of the random moments.
+    pub seed: u64,
+    /// For the image, the mount point and output. Must be there.
+    pub directory: PathBuf,
+    /// What the data lies on.
+    pub file_system: FileSystem,
+    /// More environment for the server, for instance one that makes its syncs do nothing.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A file with a file system in it, mounted. Needs root.
+#[derive(Debug)]
+struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+    mounted: bool,
+}
+
+const IMAGE_BYTES: &str = "4G";
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), Failure> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| Failure::usage(format!("{program}: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Failure::internal(format!("{program} {}: {}: {said}", arguments.join(" "), output.status)))
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("test directories have plain names")
+}
+
+impl Disk {
+    fn make(directory: &Path, kind: FileSystem) -> Result<Self, Failure> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Failure::usage("power loss needs root: it makes and mounts a file system of its own"));
+        }
+        let mut disk = Self { image: directory.join("disk.img"), mount: directory.join("disk"), mounted: false };
+        std::fs::create_dir_all(&disk.mount).map_err(Failure::internal)?;
+        run("truncate", &["-s", IMAGE_BYTES, text(&disk.image)])?;
+        match kind {
+            FileSystem::Ext4 => run("mkfs.ext4", &["-q", "-F", text(&disk.image)])?,
+            FileSystem::Xfs => run("mkfs.xfs", &["-q", "-f", text(&disk.image)])?,
+        }
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&mut self) -> Result<(), Failure> {
+        run("mount", &["-o", "loop", text(&self.image), text(&self.mount)])?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// From now on nothing reaches the image any more, and what was not synced never will.
+    fn cut_power(&self) -> Result<(), Failure> {
+        run("xfs_io", &["-x", "-c", "shutdown", text(&self.mount)])
+    }
+
+    fn unmount(&mut self) -> Result<(), Failure> {
+        run("umount", &[text(&self.mount)])?;
+        self.mounted = false;
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted && self.unmount().is_err() {
+            eprintln!("{} is still mounted", self.mount.display());
+        }
+    }
+}
+
+/// Cuts the power at random moments while messages are published and acknowledged.
+pub async fn lose_power(run: &PowerRun) -> Result<Report, Failure> {
+    let mut rng = SmallRng::seed_from_u64(run.seed);
+    let mut disk = Disk::make(&run.directory, run.file_system)?;
+    let environment: Vec<_> = run.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    // Declared after the disk, so dropped before it is unmounted.
+    let mut server = Standalone::start_with(&run.directory, &disk.mount.join("data"), &environment).await?;
+    let load = Load::start(vec![server.address()], run.seed);
+    for time in 1..=run.times {
+        load.receipts_grow_by(50, &format!("before power loss {time}")).await?;
+        under_load_for(Duration::from_millis(rng.random_range(0..2000))).await;
+        disk.cut_power()?;
+        server.process().kill();
+        disk.unmount()?;
+        disk.mount()?;
+        let took = server.restart().await?;
+        load.restarted();
+        println!("power loss {time} of {}: ready again after {:.3} s", run.times, took.as_secs_f64());
+    }
+    load.receipts_grow_by(50, "at the end").await?;
+    load.finish().await
+}

@@ -1,0 +1,39 @@
+//! Standalone is killed under load, again and again.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::Failure;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Load, Report};
+use crate::cluster::Standalone;
+use crate::deadline::under_load_for;
+
+/// How often and where.
+#[derive(Debug, Clone)]
+pub struct StandaloneRun {
+    /// Kills.
+    pub times: u32,
+    /// Of the random moments.
+    pub seed: u64,
+    /// For data and output. Must be there.
+    pub directory: PathBuf,
+}
+
+/// Kills with -9 at random moments while messages are published and acknowledged.
+pub async fn crash_standalone(run: &StandaloneRun) -> Result<Report, Failure> {
+    let mut rng = SmallRng::seed_from_u64(run.seed);
+    let mut server = Standalone::start(&run.directory).await?;
+    let load = Load::start(vec![server.address()], run.seed);
+    for time in 1..=run.times {
+        load.receipts_grow_by(50, &format!("before kill {time}")).await?;
+        under_load_for(Duration::from_millis(rng.random_range(0..1000))).await;
+        server.process().kill();
+        let took = server.restart().await?;
+        load.restarted();
+        println!("kill {time} of {}: ready again after {:.3} s", run.times, took.as_secs_f64());
+    }
+    load.receipts_grow_by(50, "at the end").await?;
+    load.finish().await
+}
