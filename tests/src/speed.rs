@@ -1,1 +1,233 @@
+//! What the server spends on a load that pulsar-perf makes: rate, latency, CPU, bytes written, memory.
+//!
+//! Never: measures the load generator. All figures but latency come from `/proc` of the server's processes and from the
+//! server's own count of messages, over a window that begins after the warm-up.
+use std::fmt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use daemon::Failure;
+use tokio::process::{Child, Command};
+
+use crate::cluster::{Admin, Spending, spending_of};
+use crate::deadline::{eventually, under_load_for};
+
+/// Java takes its time on a busy machine.
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const ENDED_WITHIN: Duration = Duration::from_secs(120);
+
+/// A server to measure, ours or another.
+#[derive(Debug, Clone)]
+pub struct SpeedRun {
+    /// Of its brokers.
+    pub url: String,
+    /// `http://host:port` of its admin interface, which counts messages.
+    pub admin: String,
+    /// All its processes.
+    pub pids: Vec<u32>,
+    /// pulsar-perf: a program and its first arguments, separated by spaces.
+    pub perf: String,
+    /// Measured time of each workload.
+    pub measure: Duration,
+    /// Time before it.
+    pub warm_up: Duration,
+    /// Only workloads whose name contains this.
+    pub only: String,
+    /// How often a byte is stored.
+    pub copies: u32,
+}
+
+/// A load: pulsar-perf's options.
+#[derive(Debug, Clone, Copy)]
+struct Workload {
+    name: &'static str,
+    message_bytes: u64,
+    produce: &'static str,
+    consume: bool,
+}
+
+const WORKLOADS: [Workload; 9] = [
+    Workload { name: "1 KiB, one in flight", message_bytes: 1024, produce: "-r 200 -o 1 -p 1 -db", consume: false },
+    Workload {
+        name: "1 KiB, 64 in flight, 5 000/s",
+        message_bytes: 1024,
+        produce: "-r 5000 -o 64 -p 64 -db",
+        consume: false,
+    },
+    Workload {
+        name: "100 B batched, 50 000/s + consumer",
+        message_bytes: 100,
+        produce: "-r 50000 -bm 1000 -bb 131072 -b 1 -o 20000 -p 20000",
+        consume: true,
+    },
+    Workload {
+        name: "100 B batched, 200 000/s + consumer",
+        message_bytes: 100,
+        produce: "-r 200000 -bm 1000 -bb 131072 -b 1 -o 20000 -p 20000",
+        consume: true,
+    },
+    Workload {
+        name: "100 B batched, flood",
+        message_bytes: 100,
+        produce: "-r 1000000 -bm 1000 -bb 131072 -b 1 -o 20000 -p 20000",
+        consume: false,
+    },
+    Workload {
+        name: "1 KiB batched, 20 000/s + consumer",
+        message_bytes: 1024,
+        produce: "-r 20000 -bm 1000 -bb 131072 -b 1 -o 20000 -p 20000",
+        consume: true,
+    },
+    Workload {
+        name: "1 KiB batched, flood",
+        message_bytes: 1024,
+        produce: "-r 400000 -bm 128 -bb 131072 -b 1 -o 20000 -p 20000",
+        consume: false,
+    },
+    Workload {
+        name: "1 KiB unbatched, 512 in flight",
+        message_bytes: 1024,
+        produce: "-r 400000 -o 512 -p 512 -db",
+        consume: false,
+    },
+    Workload {
+        name: "1 KiB unbatched, 5 000/s",
+        message_bytes: 1024,
+        produce: "-r 5000 -o 512 -p 512 -db",
+        consume: false,
+    },
+];
+
+/// One row of the table.
+#[derive(Debug, Clone)]
+struct Row {
+    name: &'static str,
+    rate: f64,
+    publish: String,
+    end_to_end: String,
+    cpu_per_million: f64,
+    written_per_byte: f64,
+    resident_mib: f64,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "| {} | {:.0} | {} | {} | {:.2} | {:.2} | {:.0} |",
+            self.name,
+            self.rate,
+            self.publish,
+            self.end_to_end,
+            self.cpu_per_million,
+            self.written_per_byte,
+            self.resident_mib
+        )
+    }
+}
+
+/// Runs each workload and prints its row as it is there.
+pub async fn measure(run: &SpeedRun) -> Result<(), Failure> {
+    println!(
+        "| workload | messages/s | publish p50 / p99 ms | end to end p50 / p99 ms | CPU s per million | bytes written per byte and copy | resident MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&run.only)) {
+        println!("{}", row(run, workload).await?);
+    }
+    Ok(())
+}
+
+async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
+    let admin = Admin::at(&run.admin);
+    let topic = format!("speed-{}", workload.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let seconds = (run.warm_up + run.measure).as_secs() + 5;
+    let consumer = match workload.consume {
+        true => Some(perf(run, &["consume", &topic, "-ss", "s", "-sp", "Earliest", "-q", "1000"], seconds + 5)?),
+        false => None,
+    };
+    let size = workload.message_bytes.to_string();
+    let mut produce = vec!["produce", &topic, "-s", &size, "-threads", "1", "-n", "1"];
+    produce.extend(workload.produce.split_whitespace());
+    let producer = perf(run, &produce, seconds)?;
+    let first = published(&admin, &topic).await.unwrap_or(0);
+    eventually("pulsar-perf publishes", STARTED_WITHIN, async || {
+        published(&admin, &topic).await.filter(|count| first < *count).map(drop)
+    })
+    .await?;
+    under_load_for(run.warm_up).await;
+    let (began, count, spent) = (Instant::now(), published(&admin, &topic).await.unwrap_or(0), spending(run));
+    under_load_for(run.measure).await;
+    let (time, count_after, spent_after) =
+        (began.elapsed(), published(&admin, &topic).await.unwrap_or(0), spending(run));
+    let publish = latency(producer, "Aggregated latency stats").await?;
+    let end_to_end = match consumer {
+        Some(consumer) => latency(consumer, "Aggregated latency stats").await?,
+        None => "–".into(),
+    };
+    let messages = (count_after.saturating_sub(count)).max(1) as f64;
+    let written = (spent_after.written_bytes - spent.written_bytes) as f64;
+    Ok(Row {
+        name: workload.name,
+        rate: messages / time.as_secs_f64(),
+        publish,
+        end_to_end,
+        cpu_per_million: (spent_after.cpu - spent.cpu).as_secs_f64() * 1e6 / messages,
+        written_per_byte: written / (messages * workload.message_bytes as f64) / f64::from(run.copies),
+        resident_mib: spent_after.resident_bytes as f64 / f64::from(1 << 20),
+    })
+}
+
+fn perf(run: &SpeedRun, arguments: &[&str], seconds: u64) -> Result<Child, Failure> {
+    let mut words = run.perf.split_whitespace();
+    let program = words.next().ok_or_else(|| Failure::usage("--perf names no program"))?;
+    let mut command = Command::new(program);
+    command.args(words).args(arguments).args(["-u", &run.url, "-time", &seconds.to_string(), "-i", "1"]);
+    command.env("PULSAR_URL", &run.url).env("ADMIN_URL", &run.admin);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().map_err(|error| Failure::usage(format!("{}: {error}", run.perf)))
+}
+
+/// Waits for the tool to end and finds `p50 / p99` in what it printed.
+async fn latency(tool: Child, mark: &str) -> Result<String, Failure> {
+    let ended = tokio::time::timeout(ENDED_WITHIN, tool.wait_with_output()).await;
+    let ended = ended.map_err(|_| Failure::internal("pulsar-perf did not end"))?.map_err(Failure::internal)?;
+    let printed = String::from_utf8_lossy(&ended.stdout);
+    let found = printed.lines().rev().find(|line| line.contains(mark)).and_then(percentiles);
+    found.ok_or_else(|| Failure::internal(format!("pulsar-perf printed no latency:\n{printed}")))
+}
+
+/// `… med:   9.950 - 95pct: … - 99pct:  73.142 - …`
+fn percentiles(line: &str) -> Option<String> {
+    let after = |key: &str| line.split_once(key)?.1.split_whitespace().next();
+    Some(format!("{} / {}", after("med:")?, after(" 99pct:")?))
+}
+
+async fn published(admin: &Admin, topic: &str) -> Option<u64> {
+    let stats = admin.get(&format!("/admin/v2/persistent/public/default/{topic}/stats")).await.ok()?;
+    stats["msgInCounter"].as_u64()
+}
+
+fn spending(run: &SpeedRun) -> Spending {
+    let each = run.pids.iter().filter_map(|pid| spending_of(*pid));
+    each.fold(Spending::default(), |sum, one| Spending {
+        cpu: sum.cpu + one.cpu,
+        written_bytes: sum.written_bytes + one.written_bytes,
+        read_bytes: sum.read_bytes + one.read_bytes,
+        resident_bytes: sum.resident_bytes + one.resident_bytes,
+        resident_bytes_max: sum.resident_bytes_max + one.resident_bytes_max,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_found_in_what_pulsar_perf_prints() {
+        let line =
+            "x --- Latency: mean:  14.521 ms - med:   9.950 - 95pct:  36.680 - 99pct:  73.142 - 99.9pct: 164.564";
+        assert_eq!(percentiles(line).as_deref(), Some("9.950 / 73.142"));
+        assert_eq!(percentiles("nothing"), None);
+    }
+}

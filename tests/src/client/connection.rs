@@ -22,7 +22,7 @@ pub struct Connection {
     stream: TcpStream,
     incoming: BytesMut,
     outgoing: BytesMut,
-    early: VecDeque<Frame>, // Came while an answer was awaited.
+    early: VecDeque<Box<Frame>>, // Came while an answer was awaited.
     requests: u64,
 }
 
@@ -43,14 +43,9 @@ impl Connection {
         let greeting = in_time(async {
             connection.flush().await?;
             connection.receive().await
-        })
-        .await?
-        .command;
-        match (greeting.r#type(), greeting.connected, greeting.error) {
-            (Type::Connected, Some(connected), _) if connected.protocol_version.is_some() => Ok(connection),
-            (Type::Error, _, Some(error)) => Err(ClientError::refused(Some(error.error), Some(error.message))),
-            (other, ..) => Err(ClientError::Protocol(format!("greeted with {other:?}"))),
-        }
+        });
+        check_greeting(*greeting.await?)?;
+        Ok(connection)
     }
 
     /// A number no earlier request of this connection has.
@@ -82,7 +77,7 @@ impl Connection {
     }
 
     /// The next frame that is no answer to a request, without a deadline. Answers pings. Cancel safe.
-    pub async fn next(&mut self) -> Result<Frame, ClientError> {
+    pub async fn next(&mut self) -> Result<Box<Frame>, ClientError> {
         match self.early.pop_front() {
             Some(frame) => Ok(frame),
             None => self.receive().await,
@@ -90,7 +85,7 @@ impl Connection {
     }
 
     /// The next frame that is no answer to a request, in time.
-    pub async fn next_in_time(&mut self) -> Result<Frame, ClientError> {
+    pub async fn next_in_time(&mut self) -> Result<Box<Frame>, ClientError> {
         in_time(self.next()).await
     }
 
@@ -106,9 +101,9 @@ impl Connection {
         !self.early.is_empty() || self.incoming.first_chunk::<4>().is_some_and(whole)
     }
 
-    async fn receive(&mut self) -> Result<Frame, ClientError> {
+    async fn receive(&mut self) -> Result<Box<Frame>, ClientError> {
         loop {
-            if let Some(frame) = frame::decode(&mut self.incoming, MESSAGE_BYTES_MAX + FRAME_PADDING)? {
+            if let Some(frame) = self.take_frame()? {
                 match frame.command.r#type() {
                     Type::Ping => {
                         self.queue(CommandPong {});
@@ -123,24 +118,39 @@ impl Connection {
         }
     }
 
+    /// Boxed: a frame has room for every command there is, too much to carry in futures.
+    fn take_frame(&mut self) -> Result<Option<Box<Frame>>, ClientError> {
+        Ok(frame::decode(&mut self.incoming, MESSAGE_BYTES_MAX + FRAME_PADDING)?.map(Box::new))
+    }
+
     /// Sends a request and waits for its answer; other frames wait for [`Connection::next`].
     /// An ERROR with the request's id is the error [`ClientError::Refused`].
-    pub async fn ask(&mut self, command: impl Into<BaseCommand>, request_id: u64) -> Result<BaseCommand, ClientError> {
+    pub async fn ask(&mut self, command: impl Into<BaseCommand>, request_id: u64) -> Result<Box<Frame>, ClientError> {
         self.queue(command);
-        in_time(async {
-            self.flush().await?;
-            loop {
-                let frame = self.receive().await?;
-                if answered_request(&frame.command) != Some(request_id) {
-                    self.early.push_back(frame);
-                } else if let Some(error) = frame.command.error {
-                    return Err(ClientError::refused(Some(error.error), Some(error.message)));
-                } else {
-                    return Ok(frame.command);
-                }
+        in_time(self.answer(request_id)).await
+    }
+
+    async fn answer(&mut self, request_id: u64) -> Result<Box<Frame>, ClientError> {
+        self.flush().await?;
+        loop {
+            let mut frame = self.receive().await?;
+            if answered_request(&frame.command) != Some(request_id) {
+                self.early.push_back(frame);
+            } else if let Some(error) = frame.command.error.take() {
+                return Err(ClientError::refused(Some(error.error), Some(error.message)));
+            } else {
+                return Ok(frame);
             }
-        })
-        .await
+        }
+    }
+}
+
+fn check_greeting(greeting: Frame) -> Result<(), ClientError> {
+    let command = greeting.command;
+    match (command.r#type(), command.connected, command.error) {
+        (Type::Connected, Some(connected), _) if connected.protocol_version.is_some() => Ok(()),
+        (Type::Error, _, Some(error)) => Err(ClientError::refused(Some(error.error), Some(error.message))),
+        (other, ..) => Err(ClientError::Protocol(format!("greeted with {other:?}"))),
     }
 }
 

@@ -8,7 +8,7 @@ mod publisher;
 mod subscriber;
 
 pub use connection::Connection;
-pub use lookup::connect_to_owner;
+pub use lookup::{Route, connect_to_owner, find_owner};
 pub use publisher::{ProducerId, Publisher, Receipt};
 pub use subscriber::{Delivery, Event, Kind, Start, Subscriber, Subscription};
 

@@ -41,10 +41,15 @@ pub struct Publisher {
 impl Publisher {
     /// Connects to the owner of `topic` and attaches the producer 0 to it.
     pub async fn open(addresses: &[String], topic: &str) -> Result<Self, ClientError> {
-        let connection = connect_to_owner(addresses, topic).await?;
-        let mut publisher = Self { connection, producers: Vec::new(), awaited: 0 };
+        let mut publisher = Self::over(connect_to_owner(addresses, topic).await?);
         publisher.attach(topic).await?;
         Ok(publisher)
+    }
+
+    /// Without producers yet.
+    #[must_use]
+    pub fn over(connection: Connection) -> Self {
+        Self { connection, producers: Vec::new(), awaited: 0 }
     }
 
     /// Attaches one more producer, to a topic of the same broker.
@@ -52,7 +57,7 @@ impl Publisher {
         let id = ProducerId(self.producers.len());
         let request_id = self.connection.request_id();
         let ask = CommandProducer { topic: topic.into(), producer_id: id.0 as u64, request_id, ..Default::default() };
-        let answer = self.connection.ask(ask, request_id).await?.producer_success;
+        let answer = self.connection.ask(ask, request_id).await?.command.producer_success;
         let answer =
             answer.ok_or_else(|| ClientError::Protocol("a PRODUCER was answered with another command".into()))?;
         self.producers.push(Producer { name: answer.producer_name, next_sequence: 0, awaited: VecDeque::new() });
@@ -96,17 +101,17 @@ impl Publisher {
 
     /// The next receipt. One that is out of order, of an unknown producer, or comes twice breaks the protocol.
     pub async fn receipt(&mut self) -> Result<Receipt, ClientError> {
-        let command = self.connection.next_in_time().await?.command;
+        let command = &self.connection.next_in_time().await?.command;
         match command.r#type() {
             Type::SendReceipt => {}
             Type::CloseProducer => return Err(ClientError::Moved),
             Type::SendError => {
-                let error = command.send_error.unwrap_or_default();
+                let error = command.send_error.clone().unwrap_or_default();
                 return Err(ClientError::refused(Some(error.error), Some(error.message)));
             }
             other => return Err(ClientError::Protocol(format!("{other:?} instead of a receipt"))),
         }
-        let receipt = command.send_receipt.unwrap_or_default();
+        let receipt = command.send_receipt.clone().unwrap_or_default();
         let unexpected = || ClientError::Protocol(format!("receipt out of order: {receipt:?}"));
         let producer = ProducerId(receipt.producer_id as usize);
         let awaited = &mut self.producers.get_mut(producer.0).ok_or_else(unexpected)?.awaited;

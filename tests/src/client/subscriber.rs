@@ -76,7 +76,7 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A message.
-    Message(Delivery),
+    Message(Box<Delivery>),
     /// The acknowledgements sent under this request are durable.
     Acknowledged(Vec<Position>),
 }
@@ -128,7 +128,7 @@ impl Subscriber {
     /// The next event, without a deadline: a topic may be silent. Gives permits back as messages come. Cancel safe.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
         loop {
-            let frame = self.connection.next().await?;
+            let mut frame = self.connection.next().await?;
             match frame.command.r#type() {
                 Type::Message => {
                     self.used += 1;
@@ -138,14 +138,14 @@ impl Subscriber {
                             message_permits: std::mem::take(&mut self.used),
                         });
                     }
-                    let delivery = delivery(frame)?;
+                    let delivery = delivery(*frame)?;
                     if !self.connection.has_frame() {
                         self.connection.flush().await?; // Permits go out at the latest when nothing else is at hand.
                     }
-                    return Ok(Event::Message(delivery));
+                    return Ok(Event::Message(Box::new(delivery)));
                 }
                 Type::AckResponse => {
-                    let answer = frame.command.ack_response.unwrap_or_default();
+                    let answer = frame.command.ack_response.take().unwrap_or_default();
                     if answer.error.is_some() {
                         return Err(ClientError::refused(answer.error, answer.message));
                     }
@@ -204,7 +204,7 @@ impl Subscriber {
     pub async fn last(&mut self) -> Result<Option<Position>, ClientError> {
         let request_id = self.connection.request_id();
         let ask = CommandGetLastMessageId { consumer_id: CONSUMER, request_id };
-        let answer = self.connection.ask(ask, request_id).await?.get_last_message_id_response;
+        let answer = self.connection.ask(ask, request_id).await?.command.get_last_message_id_response;
         let id =
             answer.ok_or_else(|| ClientError::Protocol("asked for the last message id, got no such answer".into()))?;
         let id = id.last_message_id;

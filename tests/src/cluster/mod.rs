@@ -7,6 +7,7 @@ mod etcd;
 mod forward;
 mod nodes;
 mod process;
+mod servers;
 mod standalone;
 mod tools;
 
@@ -15,5 +16,6 @@ pub use etcd::Etcd;
 pub use forward::Forwarder;
 pub use nodes::{Bookie, Broker, Cluster, Shape};
 pub use process::{Process, Spending, binary, spending_of};
+pub use servers::Servers;
 pub use standalone::Standalone;
 pub use tools::{Tool, java_tools, python};

@@ -62,6 +62,12 @@ impl Process {
         Ok(Self { name: name.into(), child, output })
     }
 
+    /// What it is called here.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its number.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -15,7 +15,7 @@ use crate::client::{ClientError, Event, ProducerId, Publisher, Subscriber, Subsc
 use crate::deadline::eventually;
 
 /// Where the load goes.
-pub const TOPIC: &str = "persistent://public/default/crash";
+const TOPIC: &str = "persistent://public/default/crash";
 const SUBSCRIPTION: &str = "acknowledges";
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// Covers a takeover by another broker (5 s after a lease of 2 s) on a busy machine.

@@ -1,0 +1,248 @@
+//! Runs the checks at full size. `tests/run` runs a small version of each.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use daemon::Failure;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use tests::backlog::{BacklogRun, fill_and_read_back};
+use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
+use tests::lines::{self, LinesRun};
+use tests::speed::{self, SpeedRun};
+
+/// Checks what Geminga promises, with real processes. Exit code 0: everything held.
+#[derive(Debug, Parser)]
+#[command(name = "geminga-check", version)]
+struct Arguments {
+    #[command(subcommand)]
+    check: Check,
+}
+
+/// Where a check keeps data, and how its random choices are repeated.
+#[derive(Debug, Args)]
+struct Place {
+    /// Repeats the choices of an earlier run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A directory for data and output, made if it is absent and kept. Without it: a temporary one.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Kills servers with -9 under load and counts what was promised and not kept.
+    #[command(subcommand)]
+    Crash(Crash),
+    /// Cuts the power under a standalone server: needs root, makes and mounts a file system of its own.
+    PowerLoss {
+        /// Losses of power.
+        #[arg(long, default_value_t = 10)]
+        times: u32,
+        /// What the data lies on.
+        #[arg(long, value_enum, default_value = "ext4")]
+        file_system: FileSystem,
+        /// KEY=VALUE for the server's environment, for instance a preloaded library that makes syncs do nothing.
+        #[arg(long)]
+        environment: Vec<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Publishes to and reads from any server for a while, with every check but without faults.
+    Load {
+        /// `host:port` of each broker.
+        #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:6650")]
+        brokers: Vec<String>,
+        /// Messages.
+        #[arg(long, default_value_t = 10_000)]
+        messages: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Fills many topics without a consumer, starts again, reads back, and watches memory.
+    Backlog {
+        /// Topics.
+        #[arg(long, default_value_t = 1000)]
+        topics: u32,
+        /// Messages of 1 KiB for each: 2 GB over 1000 topics.
+        #[arg(long, default_value_t = 2000)]
+        messages: u32,
+        /// A cluster of processes instead of standalone.
+        #[arg(long)]
+        cluster: bool,
+        /// MiB that each process may take.
+        #[arg(long, default_value_t = 256)]
+        resident_mib_max: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Sends a text file through `geminga produce --lines` and compares what `geminga consume --end` gives.
+    Lines {
+        /// Any text file.
+        file: PathBuf,
+        /// Of the server.
+        #[arg(long, env = "GEMINGA_URL", default_value = "pulsar://127.0.0.1:6650")]
+        url: String,
+        /// A topic that nobody has used. Without it: one with a random name.
+        #[arg(long)]
+        topic: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measures a running server under pulsar-perf and prints rows of a table.
+    Speed {
+        /// Of the server.
+        #[arg(long, default_value = "pulsar://127.0.0.1:6650")]
+        url: String,
+        /// Its admin interface.
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        admin: String,
+        /// All processes of the server.
+        #[arg(long, value_delimiter = ',', required = true)]
+        pids: Vec<u32>,
+        /// The command that is pulsar-perf.
+        #[arg(long, default_value = "pulsar-perf")]
+        perf: String,
+        /// Seconds measured for each workload.
+        #[arg(long, default_value_t = 25)]
+        seconds: u64,
+        /// Seconds of load before them.
+        #[arg(long, default_value_t = 20)]
+        warm_up: u64,
+        /// Only workloads whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// How often a byte is stored.
+        #[arg(long, default_value_t = 1)]
+        copies: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Crash {
+    /// One process, killed again and again.
+    Standalone {
+        /// Kills.
+        #[arg(long, default_value_t = 50)]
+        times: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// etcd, 3 bookies and 2 brokers: a bookie dies, the owning broker dies, the bundle moves.
+    Cluster {
+        /// Bookies killed.
+        #[arg(long, default_value_t = 1)]
+        bookie_kills: usize,
+        /// Owning brokers killed.
+        #[arg(long, default_value_t = 1)]
+        broker_kills: usize,
+        /// Moves of the bundle.
+        #[arg(long, default_value_t = 20)]
+        moves: usize,
+        /// Entries before the next ledger.
+        #[arg(long, default_value_t = 1000)]
+        ledger_entries_max: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// A place that is there.
+struct Ground {
+    seed: u64,
+    directory: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn prepare(self) -> Result<Ground, Failure> {
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => OsRng.try_next_u64().map_err(Failure::internal)?,
+        };
+        println!("seed {seed}");
+        if let Some(directory) = self.directory {
+            std::fs::create_dir_all(&directory).map_err(Failure::usage)?;
+            return Ok(Ground { seed, directory, _temporary: None });
+        }
+        let temporary = tempfile::tempdir().map_err(Failure::internal)?;
+        Ok(Ground { seed, directory: temporary.path().into(), _temporary: Some(temporary) })
+    }
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let outcome = runtime.block_on(Box::pin(run(Arguments::parse().check)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("geminga-check: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(check: Check) -> Result<(), Failure> {
+    match check {
+        Check::Crash(Crash::Standalone { times, place }) => {
+            let ground = place.prepare()?;
+            let run = StandaloneRun { times, seed: ground.seed, directory: ground.directory.clone() };
+            verdict(&Box::pin(crash::crash_standalone(&run)).await?)
+        }
+        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, place }) => {
+            let ground = place.prepare()?;
+            let (seed, directory) = (ground.seed, ground.directory.clone());
+            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, seed, directory };
+            verdict(&Box::pin(crash::crash_cluster(&run)).await?)
+        }
+        Check::PowerLoss { times, file_system, environment, place } => {
+            let ground = place.prepare()?;
+            let pair = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let environment: Option<Vec<_>> = environment.iter().map(pair).collect();
+            let environment = environment.ok_or_else(|| Failure::usage("--environment is KEY=VALUE"))?;
+            let directory = ground.directory.clone();
+            let run = PowerRun { times, seed: ground.seed, directory, file_system, environment };
+            verdict(&Box::pin(crash::lose_power(&run)).await?)
+        }
+        Check::Load { brokers, messages, place } => {
+            let load = Load::start(brokers, place.prepare()?.seed);
+            load.receipts_grow_by(messages, "without faults").await?;
+            verdict(&load.finish().await?)
+        }
+        Check::Backlog { topics, messages, cluster, resident_mib_max, place } => {
+            let directory = place.prepare()?;
+            let run = BacklogRun {
+                topics,
+                messages,
+                message_bytes: 1024,
+                resident_bytes_max: resident_mib_max << 20,
+                cluster,
+                directory: directory.directory.clone(),
+            };
+            println!("{}", Box::pin(fill_and_read_back(&run)).await?);
+            Ok(())
+        }
+        Check::Lines { file, url, topic, place } => {
+            let ground = place.prepare()?;
+            let topic = topic.unwrap_or_else(|| format!("persistent://public/default/lines-{}", ground.seed));
+            let (directory, within) = (ground.directory.clone(), Duration::from_secs(3600));
+            println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
+            Ok(())
+        }
+        Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies } => {
+            let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
+            Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies })).await
+        }
+    }
+}
+
+/// A report with any fault is a failure.
+fn verdict(report: &Report) -> Result<(), Failure> {
+    println!("{report}");
+    match report.faults() {
+        0 => Ok(()),
+        faults => Err(Failure::internal(format!("{faults} promises were not kept"))),
+    }
+}

@@ -1,0 +1,79 @@
+//! The house rules, applied to the whole tree. What each rule finds is tested in `tests::tidy` itself.
+use std::path::{Path, PathBuf};
+
+use tests::tidy::{self, Code, Finding, Manifest, Source};
+
+/// Keys that one process may have. A new one beyond it needs a decision record that says why a constant will not do.
+const KEYS_MAX: usize = 25;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_path_buf()
+}
+
+fn files(endings: &[&str]) -> Vec<Source> {
+    let files = tidy::sources(&root(), endings).expect("the tree can be read");
+    assert!(!files.is_empty(), "nothing ends with {endings:?}");
+    files
+}
+
+fn none(findings: impl IntoIterator<Item = Finding>) {
+    let lines: Vec<String> = findings.into_iter().map(|finding| finding.to_string()).collect();
+    assert!(lines.is_empty(), "the house rules are not kept:\n{}\n", lines.join("\n"));
+}
+
+#[test]
+fn files_and_functions_can_be_proofread() {
+    let files = files(&[".rs"]);
+    let code: Vec<Code<'_>> = files.iter().map(Code::of).collect();
+    none(code.iter().flat_map(|file| [tidy::long_files(file), tidy::long_functions(file)].concat()));
+}
+
+#[test]
+fn names_say_what_is_inside_and_modules_what_they_are_for() {
+    none(files(&[".rs"]).iter().flat_map(|file| [tidy::names(file), tidy::module_heads(file)].concat()));
+}
+
+#[test]
+fn banned_words_do_not_occur() {
+    let files = files(&[".rs"]);
+    none(files.iter().flat_map(|file| tidy::banned_words(&Code::of(file))));
+}
+
+#[test]
+fn work_put_off_names_its_issue() {
+    none(files(&[".rs", ".md", ".toml", ".py", "run"]).iter().flat_map(tidy::todos));
+}
+
+#[test]
+fn no_file_names_a_path_of_one_machine() {
+    let endings = [".rs", ".md", ".toml", ".py", ".proto", ".sh", ".yml", ".yaml", ".xml", "run", "standalone"];
+    none(files(&endings).iter().flat_map(tidy::machine_paths));
+}
+
+#[test]
+fn crates_know_only_those_they_may() {
+    let files = files(&["Cargo.toml"]);
+    let mut checked = 0;
+    for file in files.iter().filter(|file| file.path.contains('/')) {
+        let manifest = Manifest::of(file).expect("cargo reads it too");
+        none([tidy::arrows(&manifest), tidy::crate_fields(&manifest)].concat());
+        checked += 1;
+    }
+    assert!(8 <= checked, "only {checked} crates were found");
+}
+
+#[test]
+fn proto_moves_nothing() {
+    let manifests = files(&["Cargo.toml"]);
+    let manifest = manifests.iter().find(|file| file.path == "proto/Cargo.toml").expect("the crate is there");
+    let files = files(&[".rs"]);
+    let code: Vec<Code<'_>> = files.iter().filter(|file| file.path.starts_with("proto/src/")).map(Code::of).collect();
+    none(tidy::pure_proto(&Manifest::of(manifest).expect("cargo reads it too"), &code));
+}
+
+#[test]
+fn every_metric_is_explained_to_operators() {
+    let page = std::fs::read_to_string(root().join("docs/operations/metrics.md")).expect("the page is there");
+    let files = files(&["metrics.rs"]);
+    none(files.iter().flat_map(|file| tidy::undocumented_metrics(file, &page)));
+}
