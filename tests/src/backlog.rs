@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use daemon::Failure;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -185,7 +184,7 @@ async fn read_topic(run: &BacklogRun, number: u32, connection: Connection) -> Re
         let event = tokio::time::timeout(MESSAGE_WITHIN, reader.next()).await;
         let event = event.map_err(|_| Failure::internal(format!("message {message} of {name} did not come")))??;
         let Event::Message(delivery) = event else { continue };
-        if delivery.payload != Bytes::from(payload(number, message, run.message_bytes)) {
+        if delivery.payload != payload(number, message, run.message_bytes) {
             return Err(Failure::internal(format!("message {message} of {name} came back different")));
         }
         message += 1;

@@ -71,9 +71,43 @@ fn proto_moves_nothing() {
     none(tidy::pure_proto(&Manifest::of(manifest).expect("cargo reads it too"), &code));
 }
 
+/// The dotted names of all fields of a configuration.
+fn keys(table: &toml::Table, prefix: &str, found: &mut Vec<String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => keys(inner, &format!("{prefix}{key}."), found),
+            _ => found.push(format!("{prefix}{key}")),
+        }
+    }
+}
+
+/// The shipped file shows every key with its default, and there are not too many.
+fn ships<Config: Default + serde::Serialize>(path: &str) {
+    let defaults = toml::Table::try_from(Config::default()).expect("a configuration is a table");
+    let mut found = Vec::new();
+    keys(&defaults, "", &mut found);
+    assert!(found.len() <= KEYS_MAX, "{path}: {} keys are more than {KEYS_MAX}", found.len());
+    let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    none(tidy::missing_keys(&Source::new(path, &text), &found));
+    let shipped: toml::Table = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
+    for (key, value) in &shipped {
+        assert_eq!(defaults.get(key), Some(value), "{path}: `{key}` differs from the default");
+    }
+}
+
+#[test]
+fn the_shipped_configuration_of_the_broker_shows_its_defaults() {
+    ships::<broker::Config>("deploy/broker.toml");
+}
+
+#[test]
+fn the_shipped_configuration_of_the_bookie_shows_its_defaults() {
+    ships::<bookie::Config>("deploy/bookie.toml");
+}
+
 #[test]
 fn every_metric_is_explained_to_operators() {
-    let page = std::fs::read_to_string(root().join("docs/operations/metrics.md")).expect("the page is there");
-    let files = files(&["metrics.rs"]);
+    let page = std::fs::read_to_string(root().join("docs/operations/metrics.md")).unwrap_or_default();
+    let files = tidy::sources(&root(), &["metrics.rs"]).expect("the tree can be read");
     none(files.iter().flat_map(|file| tidy::undocumented_metrics(file, &page)));
 }
