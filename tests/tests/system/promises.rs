@@ -63,7 +63,8 @@ fn text(bytes: usize) -> Vec<u8> {
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut text = Vec::with_capacity(bytes + 4096);
     while text.len() < bytes {
-        let length = rng.random_range(0..if rng.random_ratio(1, 50) { 4096 } else { 120 });
+        let longest = if rng.random_ratio(1, 50) { 4096 } else { 120 };
+        let length = rng.random_range(0..longest);
         text.extend((0..length).map(|_| match rng.random::<u8>() {
             b'\n' => b' ',
             other => other,
