@@ -30,7 +30,7 @@ pub use error::{JournalError, OpenError};
 pub use handle::{Bookie, Handle};
 pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;
-pub use registration::identify;
+pub use registration::{identify, keep_available};
 pub use segments::Options;
 pub use serve::{Birth, open, serve};
 pub use service::MESSAGE_BYTES_MAX;

@@ -89,7 +89,7 @@ async fn get<M: Message + Default>(metadata: &dyn MetadataStore, key: Key) -> Re
 }
 
 /// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again.
-pub(crate) async fn keep_available(
+pub async fn keep_available(
     metadata: Arc<dyn MetadataStore>,
     identity: Identity,
     availability: BookieAvailability,

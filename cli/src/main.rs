@@ -28,6 +28,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything in one process: a broker, a bookie and their metadata
+    Standalone(standalone::Arguments),
     /// Publish a file or stdin to a topic
     Produce(produce::Arguments),
     /// Write the messages of a topic to stdout
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
         Err(error) => return daemon::answer_command_line(&error),
     };
     match command {
+        Command::Standalone(arguments) => daemon::supervise("geminga standalone", "info", async |drain| {
+            Box::pin(standalone::run(arguments, drain)).await
+        }),
         Command::Produce(arguments) => daemon::supervise("geminga produce", CLIENT_LOG, async |drain| {
             Box::pin(produce::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain)).await
         }),
