@@ -14,7 +14,10 @@ use crate::index::{Extent, Found, Index, Run};
 use crate::segments::{Segments, read_run};
 
 /// One read of a segment: large enough that reading many ledgers in turn finds most of their entries read already.
-const WINDOW: u64 = 256 << 10;
+pub(crate) const WINDOW: u64 = 256 << 10;
+/// Windows whose touches are counted, and the touch that reads one whole.
+const TOUCHED_MAX: usize = 512;
+const TOUCHES_MAX: u32 = 4;
 /// Of index entries of sealed segments.
 const RUN_BYTES_MAX: usize = 4 << 20;
 
@@ -74,6 +77,8 @@ type RunCache = Recent<(SegmentId, u64), Arc<Vec<IndexEntry>>>;
 pub(crate) struct Caches {
     windows: Mutex<Recent<(SegmentId, u64), Arc<AlignedBuffer>>>,
     spare: Mutex<Vec<AlignedBuffer>>,
+    /// How often windows that are not held were touched lately.
+    touched: Mutex<Recent<(SegmentId, u64), u32>>,
     runs: Mutex<RunCache>,
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
@@ -84,10 +89,26 @@ impl Caches {
         Self {
             windows: Mutex::new(Recent::new(bytes_max)),
             spare: Mutex::default(),
+            touched: Mutex::new(Recent::new(TOUCHED_MAX)),
             runs: Mutex::new(Recent::new(RUN_BYTES_MAX)),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
+    }
+
+    /// Whether a window is neither held nor touched so often that it should be. Readers of many ledgers in turn touch the
+    /// same windows and get them whole; a reader of one ledger among a thousand would read a thousand times its bytes.
+    fn is_lonely(&self, segment: SegmentId, number: u64, end: u64) -> bool {
+        let key = (segment, number);
+        let held = self.windows.lock().get(&key);
+        if held.is_some_and(|window| end <= number * WINDOW + window.len() as u64) {
+            return false;
+        }
+        let mut touched = self.touched.lock();
+        let times = touched.get(&key).unwrap_or(0) + 1;
+        let lonely = times < TOUCHES_MAX;
+        touched.put(key, if lonely { times } else { 0 }, 1);
+        lonely
     }
 
     /// Bytes of windows held.
@@ -98,15 +119,20 @@ impl Caches {
 
 impl Segments {
     /// Appends `length` bytes of a segment to `target`, through the cache. Fewer where the file ends.
+    /// With `sparse`, nothing near is wanted by the same reader: then windows that nobody else asks for either are not read
+    /// as a whole.
     pub(crate) fn read(
         &self,
         segment: SegmentId,
         data_end: u64,
-        offset: u64,
-        length: usize,
+        (offset, length): (u64, usize),
+        sparse: bool,
         target: &mut Vec<u8>,
     ) -> io::Result<()> {
         let end = offset + length as u64;
+        if sparse && (end - offset) < WINDOW / 4 && self.caches.is_lonely(segment, offset / WINDOW, end) {
+            return self.read_alone(segment, offset, length, target);
+        }
         let mut at = offset;
         while at < end {
             let number = at / WINDOW;
@@ -120,6 +146,15 @@ impl Segments {
             target.extend_from_slice(&window.bytes()[from..to]);
             at = number * WINDOW + to as u64;
         }
+        Ok(())
+    }
+
+    fn read_alone(&self, segment: SegmentId, offset: u64, length: usize, target: &mut Vec<u8>) -> io::Result<()> {
+        let from = offset / BLOCK as u64 * BLOCK as u64;
+        let skip = usize::try_from(offset - from).expect("within a block");
+        let mut buffer = AlignedBuffer::zeroed((skip + length).next_multiple_of(BLOCK));
+        let count = self.file(segment)?.read_at(from, buffer.bytes_mut())?;
+        target.extend_from_slice(&buffer.bytes()[skip.min(count)..(skip + length).min(count)]);
         Ok(())
     }
 

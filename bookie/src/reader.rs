@@ -3,6 +3,7 @@ use bytes::Bytes;
 use proto::bookie::{Entry, Read, Status};
 use proto::{EntryId, LedgerId};
 
+use crate::cache::WINDOW;
 use crate::format::{IndexEntry, Kind, RECORD_HEADER, Record, SegmentId};
 use crate::index::{Extent, Found, without_gap};
 use crate::segments::Segments;
@@ -57,11 +58,11 @@ pub(crate) fn read(segments: &Segments, ledger: LedgerId, read: &Read) -> Readin
             Err(fault) => return stopped(ledger, EntryId(next), entries, &fault),
         };
         let (segment, extent, places) = located;
-        for place in places {
+        for (at, place) in places.iter().enumerate() {
             if !entries.is_empty() && bytes_max < bytes + place.size as usize {
                 break 'all;
             }
-            match fetch(segments, ledger, segment, extent, place, &mut scratch) {
+            match fetch(segments, ledger, (segment, extent), *place, is_sparse(&places[at..]), &mut scratch) {
                 Ok(entry) => {
                     bytes += entry.payload.len();
                     entries.push(entry);
@@ -104,18 +105,32 @@ fn locate(segments: &Segments, ledger: LedgerId, entry: EntryId, wanted: usize) 
     }
 }
 
+/// Whether less than an eighth of the window from the first place on is wanted.
+fn is_sparse(places: &[IndexEntry]) -> bool {
+    let Some(first) = places.first() else { return true };
+    let mut wanted = 0;
+    for place in places {
+        let near = place.offset.checked_sub(first.offset).is_some_and(|distance| u64::from(distance) < WINDOW);
+        wanted += u64::from(place.size);
+        if !near || WINDOW / 8 <= wanted {
+            return !near;
+        }
+    }
+    true
+}
+
 fn fetch(
     segments: &Segments,
     ledger: LedgerId,
-    segment: SegmentId,
-    extent: Extent,
+    (segment, extent): (SegmentId, Extent),
     place: IndexEntry,
+    sparse: bool,
     scratch: &mut Vec<u8>,
 ) -> Result<Entry, ReadFault> {
     scratch.clear();
     let length = RECORD_HEADER + place.size as usize;
     segments
-        .read(segment, extent.data_end, u64::from(place.offset), length, scratch)
+        .read(segment, extent.data_end, (u64::from(place.offset), length), sparse, scratch)
         .map_err(|source| ReadFault::Disk { segment, offset: place.offset, source })?;
     let damaged = || ReadFault::Damaged { segment, offset: place.offset };
     let record = Record::read(scratch, extent.generation).ok_or_else(damaged)?;

@@ -180,4 +180,11 @@ fn the_index_of_a_backlog_is_small() {
     drop(index);
     let found = ask(&mut store, read(1, 999, 0, 50));
     assert_eq!(found.entries.len(), 50, "sealed segments and the tail read as one");
+
+    let windows = |store: &Store| store.segments.caches.misses.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(windows(&store), 0, "one ledger of a thousand costs its own blocks, not whole windows");
+    for ledger in 0..200 {
+        assert_eq!(ask(&mut store, read(1, ledger, 0, 1)).entries[0].payload, payload(ledger, 0, 1000));
+    }
+    assert!((1..=2).contains(&windows(&store)), "ledgers read in turn share windows: {}", windows(&store));
 }
