@@ -3,8 +3,40 @@
 //! Owns: the set of acknowledged positions of a subscription, and the one cursor log of a topic.
 //! Promises: what was answered survives any crash; nothing acknowledged is ever cut off to save room.
 //! Never: decides what is sent to whom.
-mod ackset;
-mod log;
+mod ackset; // What is known,
+mod encode; // how it is written,
+mod log; // who hands it over,
+mod flush; // who writes it,
+mod replay; // and how it is read again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 pub(crate) use ackset::{AckDelta, AckSet};
-pub(crate) use log::{AckReceipt, CursorLog, Room};
+pub(crate) use log::{AckReceipt, CursorEnd, CursorLog, Room};
+pub(crate) use replay::replay;
+
+/// A durable subscription as the cursor log knows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Cursor {
+    /// What is acknowledged.
+    pub acks: AckSet,
+    /// Of the subscription.
+    pub properties: HashMap<String, String>,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+}
+
+/// All durable subscriptions of a topic, by name.
+pub(crate) type Cursors = BTreeMap<Arc<str>, Cursor>;
+
+/// A change of a subscription, in the order of the log.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(Arc<str>, Cursor),
+    Removed(Arc<str>),
+    Acknowledged(Arc<str>, AckDelta),
+}
+
+#[cfg(test)]
+mod tests;

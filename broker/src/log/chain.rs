@@ -16,7 +16,7 @@ pub(crate) struct ChainLedger {
 
 /// The ledgers of a topic as far as they are confirmed.
 ///
-/// Ids rise; only the last may grow. An entry exists if its ledger is listed and it lies below that ledger's count.
+/// Ids rise; only the last may grow, and another follows once it is sealed. An entry exists if its ledger is listed and it lies below that ledger's count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chain {
     ledgers: Vec<ChainLedger>,

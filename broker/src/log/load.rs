@@ -2,10 +2,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use proto::TopicName;
+use ledger::Sealed;
+use metadata::{Expect, Operation, Transaction};
+use prost::Message;
+use proto::records::{self, TopicRecord};
+use proto::{LedgerId, TopicName, keys};
 
-use super::{LogContext, LogError, TopicLog};
-use crate::cursor::{AckSet, CursorLog};
+use super::record::{self, RecordOwner};
+use super::{Chain, ChainLedger, LogContext, LogError, LogReader, TopicLog};
+use crate::cursor::{self, AckSet, CursorLog};
 
 /// A topic that this broker may serve.
 #[derive(Debug)]
@@ -35,24 +40,134 @@ pub(crate) struct LoadedCursor {
     pub created_at: u64,
 }
 
+/// Ledgers whose intents stand in one transaction, beside the topic's record.
+const INTENTS_MAX: usize = Transaction::OPERATIONS_MAX - 1;
+
 /// Makes the topic's record, and nothing else: ledgers are made at the first publish. `false`: there was one.
 pub(crate) async fn create(
     context: &LogContext,
     topic: &TopicName,
     properties: HashMap<String, String>,
 ) -> Result<bool, LogError> {
-    let _ = (context, topic, properties);
-    unreachable!("not built yet")
+    let key = keys::topic(topic);
+    let created_at = context.clock.now_ms();
+    let record = TopicRecord { topic: topic.to_string(), created_at, properties, ..Default::default() };
+    let put = Operation::put(key.as_str(), record.encode_to_vec(), Expect::Absent);
+    match record::commit(&*context.metadata, &key, Transaction::new(vec![put])).await {
+        Ok(_) => Ok(true),
+        Err(metadata::Error::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes the topic over: nobody who loaded it earlier confirms anything once this has returned.
+///
+/// The epoch is raised first, so that an earlier owner can list no further ledger; then what it may still write to is sealed.
 pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Loaded, LogError> {
-    let _ = (context, topic);
-    unreachable!("not built yet")
+    let owner = RecordOwner::take(context, topic).await?;
+    seal_chain(&owner).await?;
+    let record = owner.record().await;
+    let reader = LogReader::new(context, topic, chain_of(&record));
+    let states = cursor::replay(&owner, &record, &reader).await?;
+    let cursors = states.iter().map(|(name, state)| LoadedCursor {
+        name: name.clone(),
+        acks: state.acks.clone(),
+        properties: state.properties.clone(),
+        created_at: state.created_at,
+    });
+    let cursors = cursors.collect();
+    let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
+    let log = TopicLog::new(reader, owner, cursor_log.clone());
+    Ok(Loaded { log, cursors, cursor_log, properties: record.properties, created_at: record.created_at })
 }
 
 /// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it.
+///
+/// One transaction, unless there are more ledgers than one can name: then the oldest go first, and a crash between leaves a shorter topic.
 pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<(), LogError> {
-    let _ = (context, topic);
-    unreachable!("not built yet")
+    let key = keys::topic(topic);
+    let found = record::read(context, topic).await?.ok_or_else(|| LogError::NotFound { topic: topic.clone() })?;
+    let mut record = record::decode(topic, &found)?;
+    let mut version = found.version;
+    loop {
+        let excess = (record.ledgers.len() + record.cursor_ledgers.len()).saturating_sub(INTENTS_MAX);
+        let oldest = excess.min(INTENTS_MAX).min(record.ledgers.len());
+        let gone: Vec<u64> = if excess == 0 {
+            record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied()).collect()
+        } else {
+            assert!(0 < oldest, "the cursor log's list is short");
+            record.ledgers.drain(..oldest).map(|listed| listed.ledger).collect()
+        };
+        let now_ms = context.clock.now_ms();
+        let mut operations: Vec<Operation> =
+            gone.into_iter().map(|gone| ledger::delete_intent(LedgerId(gone), now_ms)).collect();
+        operations.push(if excess == 0 {
+            Operation::delete(key.as_str(), Expect::Version(version))
+        } else {
+            record.epoch += 1;
+            Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(version))
+        });
+        version = match record::commit(&*context.metadata, &key, Transaction::new(operations)).await {
+            Ok(version) => version,
+            Err(error @ metadata::Error::Conflict { .. }) => {
+                return Err(LogError::Fenced { topic: topic.clone(), reason: error.to_string() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if excess == 0 {
+            return Ok(());
+        }
+    }
 }
+
+/// Writes how a ledger ended into the record.
+pub(super) fn seal_in(record: &mut TopicRecord, ledger: LedgerId, sealed: Sealed, now_ms: u64) {
+    if let Some(listed) = record.ledgers.iter_mut().find(|listed| listed.ledger == ledger.0) {
+        listed.entries = sealed.end.0;
+        listed.bytes = sealed.length;
+        listed.sealed_at = now_ms.max(1); // 0 means open.
+    }
+}
+
+/// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. Ledgers that turn out
+/// empty leave the chain, in the same change that says how the others ended.
+async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
+    let record = owner.record().await;
+    let last = record.ledgers.last().map(|listed| listed.ledger);
+    let mut ended = Vec::new();
+    for listed in record.ledgers.iter().filter(|listed| listed.sealed_at == 0 || Some(listed.ledger) == last) {
+        let ledger = LedgerId(listed.ledger);
+        let sealed = owner.seal(ledger).await?;
+        if listed.sealed_at == 0 {
+            ended.push((ledger, sealed));
+        } else if sealed.end.0 != listed.entries {
+            let (topic, recorded, found) = (owner.topic(), listed.entries, sealed.end);
+            tracing::error!(%topic, %ledger, recorded, %found, "a ledger does not end where it did: the topic is not served");
+            return Err(LogError::DataMissing { topic: topic.clone(), ledger });
+        }
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let now_ms = owner.context().clock.now_ms();
+    let empty: Vec<LedgerId> = ended.iter().filter(|(_, sealed)| sealed.end.0 == 0).map(|(ledger, _)| *ledger).collect();
+    owner
+        .change(&empty, |record| {
+            ended.iter().for_each(|(ledger, sealed)| seal_in(record, *ledger, *sealed, now_ms));
+            record.ledgers.retain(|listed| !empty.contains(&LedgerId(listed.ledger)));
+        })
+        .await
+}
+
+fn chain_of(record: &TopicRecord) -> Chain {
+    let listed = |listed: &records::ChainLedger| ChainLedger {
+        ledger: LedgerId(listed.ledger),
+        entries: listed.entries,
+        bytes: listed.bytes,
+        sealed_at: (listed.sealed_at != 0).then_some(listed.sealed_at),
+    };
+    Chain::new(record.ledgers.iter().map(listed).collect(), LedgerId(record.highest_ledger))
+}
+
+#[cfg(test)]
+mod tests;

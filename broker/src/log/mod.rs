@@ -14,10 +14,12 @@ use proto::{LedgerId, TopicName};
 
 use crate::clock::Clock;
 
-mod append; // In the order an entry travels.
-mod cache;
+mod record; // What a topic is.
 mod chain;
-mod load;
+mod load; // How it comes to be served.
+mod tail; // In the order an entry travels.
+mod append;
+mod cache;
 mod reader;
 
 pub(crate) use append::{Settled, TopicLog};
@@ -25,6 +27,7 @@ pub(crate) use cache::EntryCache;
 pub(crate) use chain::{Chain, ChainLedger};
 pub(crate) use load::{Loaded, LoadedCursor, create, delete, load};
 pub(crate) use reader::{LogReader, StoredEntry};
+pub(crate) use record::{List, RecordOwner};
 
 /// What every log of a broker needs. Cheap to clone.
 #[derive(Clone)]
@@ -110,4 +113,19 @@ pub(crate) enum LogError {
     /// The metadata store did not do it in time. Try again later.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
+}
+
+impl LogError {
+    /// Whether the same may succeed later, with nothing else done.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.retry() == ledger::Retry::Later,
+            Self::Metadata(error) => error.retry() == metadata::Retry::Later,
+            Self::NotFound { .. }
+            | Self::Fenced { .. }
+            | Self::DataMissing { .. }
+            | Self::Corrupt { .. }
+            | Self::Closed => false,
+        }
+    }
 }
