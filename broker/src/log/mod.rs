@@ -129,3 +129,8 @@ impl LogError {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What tests of logs and cursors stand on: metadata and ledgers in memory, and a store that a process can die in.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ledger::{MemoryLedgers, QuorumPolicy};
+use metadata::{Error, Key, Lease, MemoryStore, MetadataStore, Page, Record, Transaction, Version, Watch};
+use prost::Message;
+use proto::records::TopicRecord;
+use proto::{LedgerId, Position, TopicName, keys};
+use tokio::sync::Notify;
+
+use super::{EntryCache, LogContext, LogReader, Rollover, Settled, TopicLog};
+use crate::clock::Clock;
+
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) store: MemoryStore,
+    pub(crate) mortal: Arc<MortalStore>,
+    pub(crate) ledgers: MemoryLedgers,
+    pub(crate) topic: TopicName,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let store = MemoryStore::default();
+        let mortal = Arc::new(MortalStore { inner: store.clone(), left: AtomicI64::new(i64::MAX), died: Notify::new() });
+        let ledgers = MemoryLedgers::new(mortal.clone());
+        Self { store, mortal, ledgers, topic: "orders".parse().expect("valid") }
+    }
+
+    /// As one start of a broker has it: with a cache of its own.
+    pub(crate) fn context(&self, start: &str, entries_max: u64) -> LogContext {
+        LogContext {
+            metadata: self.mortal.clone(),
+            ledgers: Arc::new(self.ledgers.clone()),
+            policy: QuorumPolicy { ensemble: 3, write: 3, ack: 2 },
+            rollover: Rollover { entries_max, ..Rollover::default() },
+            cache: EntryCache::new(1 << 20),
+            start: start.into(),
+            clock: Clock::runtime(1_000_000),
+        }
+    }
+
+    pub(crate) async fn record(&self) -> TopicRecord {
+        let found = self.store.get(&keys::topic(&self.topic).into()).await.unwrap().expect("the topic exists");
+        TopicRecord::decode(found.value).unwrap()
+    }
+
+    pub(crate) async fn intents(&self) -> Vec<LedgerId> {
+        let page = self.store.list(keys::INTENTS, None, 1000).await.unwrap();
+        let id = |record: &Record| record.key.as_str().rsplit('/').next().and_then(|id| id.parse().ok());
+        page.records.iter().map(|record| LedgerId(id(record).expect("ends in a ledger's id"))).collect()
+    }
+}
+
+/// Appends `first` to before `end` as texts, and returns where each came to lie.
+pub(crate) async fn publish(log: &mut TopicLog, first: u32, end: u32) -> Vec<Position> {
+    (first..end).for_each(|number| log.append(number.to_string().into()));
+    log.flush();
+    settle(log).await
+}
+
+/// Waits until nothing is unsettled.
+pub(crate) async fn settle(log: &mut TopicLog) -> Vec<Position> {
+    let mut positions = Vec::new();
+    while 0 < log.unconfirmed() {
+        match log.settled().await {
+            Settled::Confirmed { first, count } => positions.extend(following(first, count)),
+            Settled::Lost(error) => panic!("lost: {error}"),
+        }
+    }
+    positions
+}
+
+pub(crate) fn following(first: Position, count: usize) -> impl Iterator<Item = Position> {
+    std::iter::successors(Some(first), |position| Some(position.next())).take(count)
+}
+
+pub(crate) async fn read_all(reader: &LogReader) -> Vec<(Position, Bytes)> {
+    let mut all = Vec::new();
+    let mut at = Position::EARLIEST;
+    loop {
+        let found = reader.read(at, 3, 1 << 20).await.unwrap();
+        let Some(last) = found.last() else { return all };
+        at = last.position.next();
+        all.extend(found.into_iter().map(|entry| (entry.position, entry.bytes)));
+    }
+}
+
+/// Dies at a commit: the caller waits forever, whether or not the transaction happened.
+#[derive(Debug)]
+pub(crate) struct MortalStore {
+    inner: MemoryStore,
+    /// Twice the commits until death; odd: the last one still happens.
+    left: AtomicI64,
+    died: Notify,
+}
+
+impl MortalStore {
+    pub(crate) fn die_after(&self, half_commits: i64) {
+        self.left.store(half_commits, Ordering::SeqCst);
+    }
+
+    pub(crate) fn live(&self) {
+        self.left.store(i64::MAX, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
+    }
+}
+
+#[async_trait]
+impl MetadataStore for MortalStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.inner.get(key).await
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Version, Error> {
+        tokio::task::yield_now().await; // Others may come between.
+        let left = self.left.fetch_sub(2, Ordering::SeqCst);
+        if left <= 1 {
+            if left == 1 {
+                let _ = self.inner.commit(transaction).await;
+            }
+            self.died.notify_one();
+            return std::future::pending().await;
+        }
+        self.inner.commit(transaction).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Error> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<Watch, Error> {
+        self.inner.watch(prefix).await
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Lease, Error> {
+        self.inner.lease(ttl).await
+    }
+}
