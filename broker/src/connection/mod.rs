@@ -14,3 +14,6 @@ mod refused;
 mod session;
 
 pub(crate) use accept::serve;
+
+#[cfg(test)]
+mod tests;
