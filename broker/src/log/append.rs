@@ -296,8 +296,9 @@ async fn finished<T>(work: &mut Option<Work<T>>, record: &RecordOwner) -> Result
 }
 
 async fn failed(failure: &mut watch::Receiver<Option<LogError>>) -> LogError {
-    match failure.wait_for(Option::is_some).await {
-        Ok(failure) => failure.clone().unwrap_or(LogError::Closed),
+    let found = failure.wait_for(Option::is_some).await.map(|failure| failure.clone());
+    match found {
+        Ok(failure) => failure.unwrap_or(LogError::Closed),
         Err(_) => pending().await, // Closed in good order.
     }
 }
