@@ -54,6 +54,9 @@ impl Broker {
         let address = listener.local_addr().unwrap();
         let clock = Clock::runtime(1_700_000_000_000);
         let context = context(config, standalone, store, address, clock).await;
+        for topic in [TOPIC, "persistent://public/default/__system"] {
+            context.ownership.lookup(&name(topic)).await.unwrap(); // As clients do: it takes the bundle.
+        }
         let drain = Drain::new();
         let serving = tokio::spawn(super::serve(listener, context.clone(), drain.clone()));
         Self { address, context, drain, serving }
