@@ -296,9 +296,9 @@ async fn finished<T>(work: &mut Option<Work<T>>, record: &RecordOwner) -> Result
 }
 
 async fn failed(failure: &mut watch::Receiver<Option<LogError>>) -> LogError {
-    let found = failure.wait_for(Option::is_some).await.map(|failure| failure.clone());
+    let found = failure.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
     match found {
-        Ok(failure) => failure.unwrap_or(LogError::Closed),
-        Err(_) => pending().await, // Closed in good order.
+        Some(error) => error,
+        None => pending().await, // Closed in good order.
     }
 }
