@@ -87,7 +87,8 @@ fn admin() -> Router<Pages> {
         .route("/namespaces/{tenant}/{namespace}/bundles", get(names::bundles))
         .route("/namespaces/{tenant}/{namespace}/unload", put(names::unload))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(names::unload_bundle))
-        .route("/namespaces/{tenant}/{namespace}/{*feature}", any(names::not_built))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema/{version}", get(schemas::version))
         .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));

@@ -325,3 +325,12 @@ pub(super) async fn not_built(
         Err(refusal) => refusal,
     }
 }
+
+/// The same with a longer path.
+pub(super) async fn not_built_below(
+    state: State<Pages>,
+    method: Method,
+    Path((tenant, namespace, feature, rest)): Path<(String, String, String, String)>,
+) -> Refusal {
+    not_built(state, method, Path((tenant, namespace, format!("{feature}/{rest}")))).await
+}

@@ -91,7 +91,9 @@ async fn a_race_for_a_bundle_has_one_winner() {
     let (store, probe) = (MemoryStore::default(), Probe::told());
     namespace(&store).await;
     let (a, b) = two(&store, &probe).await;
-    for bundle in a.ownership.bundles_of(&"public/default".parse().unwrap()).await.unwrap().ranges() {
+    let default = "public/default".parse().unwrap();
+    b.ownership.bundles_of(&default).await.unwrap();
+    for bundle in a.ownership.bundles_of(&default).await.unwrap().ranges() {
         let bundle = Bundle { namespace: "public/default".parse().unwrap(), range: bundle };
         let (at_a, at_b) =
             (a.ownership.shared.take(&bundle, Expect::Absent), b.ownership.shared.take(&bundle, Expect::Absent));

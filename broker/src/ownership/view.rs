@@ -182,6 +182,9 @@ impl View {
     /// News of a bundle's key: what it is now, or that it went at `now`. True when another has what was ours.
     pub(crate) fn apply(&mut self, bundle: &Bundle, key: Option<(BundleOwner, Version)>, now: Instant) -> bool {
         let me = key.as_ref().is_some_and(|(owner, _)| self.is_me(owner));
+        // Late news of a bundle whose namespace went must not bring it back.
+        let exists =
+            self.namespaces.get(&bundle.namespace).is_some_and(|cut| cut.ranges().any(|one| one == bundle.range));
         let held = self.bundles.entry(bundle.clone()).or_default();
         let Some((owner, version)) = key else {
             if let Some((owner, _)) = held.key.take()
@@ -199,7 +202,7 @@ impl View {
         held.key = Some((owner, version));
         let was = held.ours;
         held.ours = match (me, was) {
-            (true, Ours::No) => Ours::Yes,
+            (true, Ours::No) if exists => Ours::Yes,
             (true, was) => was,
             (false, _) => Ours::No,
         };

@@ -17,6 +17,7 @@ fn bundle() -> Bundle {
 fn view(others: &[&str]) -> View {
     let mut view = View::new(broker("a"));
     view.set_serving(true);
+    view.set_bundles_of(&bundle().namespace, Some(Bundles::even(4)));
     for name in ["a"].iter().chain(others) {
         view.set_broker(name, Some(broker(name)));
     }
