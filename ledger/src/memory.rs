@@ -179,10 +179,19 @@ impl Ledgers for MemoryLedgers {
         let record = records::new_record(ledger, policy, owner, &members, &[], 0);
         let mut operations = vec![records::put(&record, Expect::Absent)];
         operations.extend(also);
-        self.metadata.commit(Transaction::new(operations)).await?;
         let stored = Stored { ack: policy.ack, ..Stored::default() };
         let changed = stored.changed.clone();
-        self.shared.lock().ledgers.insert(ledger, stored);
+        // Before the record: a creator that dies at the commit leaves a ledger that can be sealed, as bookies would.
+        let fresh = !self.shared.lock().ledgers.contains_key(&ledger);
+        if fresh {
+            self.shared.lock().ledgers.insert(ledger, stored);
+        }
+        if let Err(error) = self.metadata.commit(Transaction::new(operations)).await {
+            if fresh && !matches!(error, metadata::Error::OutcomeUnknown) {
+                self.shared.lock().ledgers.remove(&ledger);
+            }
+            return Err(error.into());
+        }
         Ok(Box::new(MemoryWriter {
             ledgers: self.clone(),
             ledger,

@@ -98,7 +98,9 @@ struct Shared {
 enum Writer {
     /// Nothing has changed since the topic was loaded.
     Idle(Option<Box<Flusher>>),
-    Running { _task: AbortOnDropHandle<()> },
+    Running {
+        _task: AbortOnDropHandle<()>,
+    },
 }
 
 /// What waits to be written, between the subscriptions and the cursor task.

@@ -5,8 +5,8 @@
 //! Never: decides what is sent to whom.
 mod ackset; // What is known,
 mod encode; // how it is written,
-mod log; // who hands it over,
 mod flush; // who writes it,
+mod log; // who hands it over,
 mod replay; // and how it is read again.
 
 use std::collections::{BTreeMap, HashMap};

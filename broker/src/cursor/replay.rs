@@ -12,11 +12,7 @@ use crate::log::{Chain, LogError, LogReader, RecordOwner};
 const WINDOW: usize = 1 << 20;
 
 /// Seals the topic's cursor ledgers and reads what its subscriptions have acknowledged.
-pub(crate) async fn replay(
-    owner: &RecordOwner,
-    record: &TopicRecord,
-    reader: &LogReader,
-) -> Result<Cursors, LogError> {
+pub(crate) async fn replay(owner: &RecordOwner, record: &TopicRecord, reader: &LogReader) -> Result<Cursors, LogError> {
     let topic = owner.topic();
     let corrupt = |_: Undecodable| LogError::Corrupt { topic: topic.clone(), what: "the cursor log" };
     let mut replay = Replay::default();

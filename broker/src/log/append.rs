@@ -233,7 +233,9 @@ impl TopicLog {
                 let durable = self.tail.confirmed(end);
                 return self.show(durable);
             }
-            Event::Confirmed(Err(error @ LedgerError::Fenced { .. })) => self.failure = Some(self.record.fenced(&error)),
+            Event::Confirmed(Err(error @ LedgerError::Fenced { .. })) => {
+                self.failure = Some(self.record.fenced(&error))
+            }
             Event::Confirmed(Err(error)) => {
                 tracing::warn!(topic = %self.record.topic(), %error, "a ledger failed: it is sealed and followed by another");
                 self.start_sealing();

@@ -81,7 +81,8 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     Ok(Loaded { log, cursors, cursor_log, properties: record.properties, created_at: record.created_at })
 }
 
-/// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it.
+/// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it at its next ledger, or
+/// when the intents are worked off, whichever comes first: unload it before.
 ///
 /// One transaction, unless there are more ledgers than one can name: then the oldest go first, and a crash between leaves a shorter topic.
 pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<(), LogError> {
@@ -150,7 +151,8 @@ async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
         return Ok(());
     }
     let now_ms = owner.context().clock.now_ms();
-    let empty: Vec<LedgerId> = ended.iter().filter(|(_, sealed)| sealed.end.0 == 0).map(|(ledger, _)| *ledger).collect();
+    let empty: Vec<LedgerId> =
+        ended.iter().filter(|(_, sealed)| sealed.end.0 == 0).map(|(ledger, _)| *ledger).collect();
     owner
         .change(&empty, |record| {
             ended.iter().for_each(|(ledger, sealed)| seal_in(record, *ledger, *sealed, now_ms));

@@ -14,13 +14,13 @@ use proto::{LedgerId, TopicName};
 
 use crate::clock::Clock;
 
-mod record; // What a topic is.
-mod chain;
-mod load; // How it comes to be served.
-mod tail; // In the order an entry travels.
 mod append;
 mod cache;
+mod chain;
+mod load; // How it comes to be served.
 mod reader;
+mod record; // What a topic is.
+mod tail; // In the order an entry travels.
 
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;

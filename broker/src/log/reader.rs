@@ -138,7 +138,8 @@ impl LogReader {
             found = within(&read, first.entry, wanted, bytes_max);
         }
         self.sequence.lock().next = Position { entry: EntryId(first.entry.0 + found.len() as u64), ..first };
-        let place = |(entry, bytes)| StoredEntry { position: Position { ledger: first.ledger, entry: EntryId(entry) }, bytes };
+        let place =
+            |(entry, bytes)| StoredEntry { position: Position { ledger: first.ledger, entry: EntryId(entry) }, bytes };
         Ok((first.entry.0..).zip(found).map(place).collect())
     }
 
@@ -167,7 +168,8 @@ impl LogReader {
     fn window(&self, first: Position, bytes_max: usize) -> usize {
         let mut sequence = self.sequence.lock();
         let smallest = bytes_max.clamp(1, WINDOW_MAX);
-        sequence.window = if sequence.next == first { (2 * sequence.window).clamp(smallest, WINDOW_MAX) } else { smallest };
+        sequence.window =
+            if sequence.next == first { (2 * sequence.window).clamp(smallest, WINDOW_MAX) } else { smallest };
         sequence.window
     }
 

@@ -245,7 +245,9 @@ pub(super) async fn read(context: &LogContext, topic: &TopicName) -> Result<Opti
     let mut attempts = Attempts::new();
     loop {
         match context.metadata.get(&key).await {
-            Err(error) if error.retry() == metadata::Retry::Never || !attempts.again().await => return Err(error.into()),
+            Err(error) if error.retry() == metadata::Retry::Never || !attempts.again().await => {
+                return Err(error.into());
+            }
             Err(_) => {}
             Ok(found) => return Ok(found),
         }

@@ -26,7 +26,8 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Self {
         let store = MemoryStore::default();
-        let mortal = Arc::new(MortalStore { inner: store.clone(), left: AtomicI64::new(i64::MAX), died: Notify::new() });
+        let mortal =
+            Arc::new(MortalStore { inner: store.clone(), left: AtomicI64::new(i64::MAX), died: Notify::new() });
         let ledgers = MemoryLedgers::new(mortal.clone());
         Self { store, mortal, ledgers, topic: "orders".parse().expect("valid") }
     }

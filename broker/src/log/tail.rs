@@ -55,14 +55,7 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn new(rollover: Rollover) -> Self {
-        Self {
-            rollover,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            sent: 0,
-            current: None,
-            phase: Phase::NoLedger,
-        }
+        Self { rollover, queue: VecDeque::new(), queue_bytes: 0, sent: 0, current: None, phase: Phase::NoLedger }
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -7,7 +7,7 @@ use metadata::MetadataStore;
 use proto::{EntryId, LedgerId, Position, keys};
 
 use super::rig::{Rig, publish, read_all, settle};
-use super::{LogError, Loaded, Settled, create, delete, load};
+use super::{Loaded, LogError, Settled, create, delete, load};
 use crate::cursor::{AckDelta, AckReceipt, AckSet};
 
 fn texts(range: std::ops::Range<u32>) -> Vec<Bytes> {
@@ -220,6 +220,9 @@ async fn a_delete_leaves_an_intent_for_every_ledger_and_frees_the_name() {
     delete(&context, &rig.topic).await.unwrap();
     assert_eq!(rig.store.get(&keys::topic(&rig.topic).into()).await.unwrap(), None);
     assert_eq!(rig.intents().await, rig.ledgers.ledgers());
+    for ledger in rig.intents().await {
+        rig.ledgers.delete(ledger).await.unwrap();
+    }
     loaded.log.append("late".into());
     assert!(matches!(loaded.log.settled().await, Settled::Lost(_)));
     let mut reborn = new_topic(&rig, 10).await;
@@ -300,6 +303,6 @@ async fn a_read_that_fails_is_an_error_and_the_next_succeeds() {
     rig.ledgers.fail_next_read(error);
     assert!(reader.read(position, 3, 100).await.unwrap_err().passes());
     assert_eq!(reader.read(position, 3, 1).await.unwrap().len(), 1, "one entry at least");
-    assert_eq!(reader.read(position, 2, 100).await.unwrap().len(), 2);
     assert_eq!(reader.read(position.next(), 9, 100).await.unwrap().len(), 2);
+    assert_eq!(reader.read(position, 2, 100).await.unwrap().len(), 2, "the rest is cached by now");
 }
