@@ -80,10 +80,6 @@ impl Consumers {
         self.all.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.all.iter()
     }

@@ -129,7 +129,6 @@ impl SubscriptionHandle {
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerHandle {
     pub(crate) serial: Serial,
-    pub(crate) kind: SubType,
     pub(crate) subscription: SubscriptionHandle,
 }
 

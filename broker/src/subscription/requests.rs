@@ -24,7 +24,7 @@ impl Task {
             return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected", holder });
         }
         let subscription = self.handle.upgrade().ok_or(SubscriptionError::Closed)?;
-        Ok(ConsumerHandle { serial: attach.serial, kind: attach.kind, subscription })
+        Ok(ConsumerHandle { serial: attach.serial, subscription })
     }
 
     pub(super) async fn request(&mut self, command: Command) -> Next {

@@ -13,7 +13,7 @@ pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
-pub(crate) use producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish, Refusal};
+pub(crate) use producers::{AttachProducer, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
 
 /// Where an existing subscription goes.

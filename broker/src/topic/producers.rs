@@ -79,10 +79,6 @@ pub(super) struct Producers {
 }
 
 impl Producers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     pub(super) fn get_mut(&mut self, serial: Serial) -> Option<&mut Producer> {
         self.all.get_mut(&serial)
     }

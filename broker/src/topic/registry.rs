@@ -183,6 +183,7 @@ impl Topics {
     }
 
     /// The topic, if it is loaded.
+    #[cfg(test)]
     pub(crate) fn get(&self, name: &TopicName) -> Option<TopicHandle> {
         match self.0.slots.lock().get(name) {
             Some(Slot::Loaded(handle)) if !handle.is_closed() => Some(handle.clone()),

@@ -1,5 +1,5 @@
 //! The task of a topic: the only one that moves its tail.
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -247,8 +247,10 @@ impl Topic {
 
     /// Answers what stands in front and waits for no append.
     fn answer_ready(&mut self) {
-        while let Some(waiting) = self.waiting.pop_front_if(|front| !matches!(front.what, What::Append { .. })) {
-            self.answer(waiting);
+        while self.waiting.front().is_some_and(|front| !matches!(front.what, What::Append { .. })) {
+            if let Some(waiting) = self.waiting.pop_front() {
+                self.answer(waiting);
+            }
         }
     }
 
@@ -390,9 +392,4 @@ impl Topic {
         };
         tokio::time::timeout(SETTLE, settled).await.unwrap_or(false)
     }
-}
-
-/// Pairs for people, as a map.
-pub(super) fn sorted(properties: HashMap<String, String>) -> BTreeMap<String, String> {
-    properties.into_iter().collect()
 }
