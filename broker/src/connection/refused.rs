@@ -40,13 +40,11 @@ impl Session {
             Type::EndTxnOnSubscription => {
                 no_transactions!(CommandEndTxnOnSubscriptionResponse, command.end_txn_on_subscription)
             }
-            Type::TcClientConnectRequest => {
-                BaseCommand::from(CommandTcClientConnectResponse {
-                    request_id: command.tc_client_connect_request.as_ref().map_or(u64::MAX, |asked| asked.request_id),
-                    error: Some(ServerError::NotAllowedError.into()),
-                    message: Some(NO_TRANSACTIONS.into()),
-                })
-            }
+            Type::TcClientConnectRequest => BaseCommand::from(CommandTcClientConnectResponse {
+                request_id: command.tc_client_connect_request.as_ref().map_or(u64::MAX, |asked| asked.request_id),
+                error: Some(ServerError::NotAllowedError.into()),
+                message: Some(NO_TRANSACTIONS.into()),
+            }),
             Type::Seek => {
                 let request_id = command.seek.as_ref().map_or(u64::MAX, |seek| seek.request_id);
                 self.error(request_id, ServerError::NotAllowedError, "Seek is not supported yet");
