@@ -101,6 +101,11 @@ fn the_shipped_configuration_of_the_broker_shows_its_defaults() {
 }
 
 #[test]
+fn the_shipped_configuration_of_the_bookie_shows_its_defaults() {
+    ships::<bookie::Config>("deploy/bookie.toml");
+}
+
+#[test]
 fn every_metric_is_explained_to_operators() {
     let page = std::fs::read_to_string(root().join("docs/operations/metrics.md")).unwrap_or_default();
     let files = tidy::sources(&root(), &["metrics.rs"]).expect("the tree can be read");

@@ -177,7 +177,6 @@ async fn commands_before_the_greeting_are_refused() {
         ("SUBSCRIBE", raw::subscribe_frame(TOPIC, 1)),
         ("SEND", send_frame(1, 0, b"payload")),
         ("FLOW", frame(CommandFlow { consumer_id: 1, message_permits: 1 })),
-        ("PONG", frame(CommandPong {})),
     ];
     for (name, bytes) in early {
         let mut raw = scene.connect().await;
