@@ -22,21 +22,39 @@ pub struct Source {
     pub path: String,
     /// All of it.
     pub text: String,
+    test: bool,
 }
 
 impl Source {
     /// For tests and for [`sources`].
     #[must_use]
     pub fn new(path: &str, text: &str) -> Self {
-        Self { path: path.into(), text: text.into() }
+        let under_tests = path.contains("/tests/") || path.starts_with("tests/") || path.contains("/benches/");
+        let test = under_tests || path.ends_with("/tests.rs") || path.ends_with("/conformance.rs");
+        Self { path: path.into(), text: text.into(), test }
     }
 
-    /// Whether the whole file is test code.
+    /// Whether the whole file is test code: by its place, or because its parent declares it under `#[cfg(test)]`.
     #[must_use]
     pub fn is_test(&self) -> bool {
-        let under_tests =
-            self.path.contains("/tests/") || self.path.starts_with("tests/") || self.path.contains("/benches/");
-        under_tests || self.path.ends_with("/tests.rs") || self.path.ends_with("/conformance.rs")
+        self.test
+    }
+
+    /// The modules that this file declares under `#[cfg(test)]`, as the beginnings of their paths.
+    fn test_modules(&self) -> Vec<String> {
+        let directory = match self.path.rsplit_once('/') {
+            Some((directory, "mod.rs" | "lib.rs" | "main.rs")) => directory.to_owned(),
+            _ => self.path.trim_end_matches(".rs").to_owned(),
+        };
+        let mut found = Vec::new();
+        let mut lines = self.text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            let declared =
+                if line == "#[cfg(test)]" { lines.next().and_then(|line| line.split_once("mod ")) } else { None };
+            let name = declared.and_then(|(_, rest)| rest.split_once(';')).map(|(name, _)| name);
+            found.extend(name.map(|name| format!("{directory}/{name}")));
+        }
+        found
     }
 
     /// The file's own name.
@@ -91,11 +109,40 @@ pub fn sources(root: &Path, endings: &[&str]) -> std::io::Result<Vec<Source>> {
         }
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
+    mark_test_modules(&mut found);
     Ok(found)
+}
+
+fn mark_test_modules(found: &mut [Source]) {
+    let modules: Vec<String> = found.iter().flat_map(Source::test_modules).collect();
+    for source in found {
+        let inside = |module: &String| {
+            let rest = source.path.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        source.test = source.test || modules.iter().any(inside);
+    }
 }
 
 fn read(root: &Path, path: PathBuf) -> std::io::Result<Source> {
     let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
     let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-    Ok(Source { path: relative, text })
+    Ok(Source::new(&relative, &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_declared_for_tests_is_test_code() {
+        let parent = Source::new("broker/src/log/mod.rs", "mod chain;\n#[cfg(test)]\npub(crate) mod rig;\n");
+        let names =
+            ["broker/src/log/rig.rs", "broker/src/log/rig/a.rs", "broker/src/log/chain.rs", "broker/src/log/rigs.rs"];
+        let mut all: Vec<Source> = names.iter().map(|name| Source::new(name, "")).collect();
+        all.push(parent);
+        mark_test_modules(&mut all);
+        let test: Vec<bool> = all.iter().map(Source::is_test).collect();
+        assert_eq!(test, [true, true, false, false, false]);
+    }
 }

@@ -56,7 +56,7 @@ pub fn names(source: &Source) -> Vec<Finding> {
 /// Modules that do not say what they are for.
 #[must_use]
 pub fn module_heads(source: &Source) -> Vec<Finding> {
-    if source.text.starts_with("//!") || source.name() == "tests.rs" {
+    if source.text.starts_with("//!") || source.is_test() {
         return Vec::new();
     }
     vec![Finding::new(source, 1, "begins without `//!`: say what the module owns and promises")]

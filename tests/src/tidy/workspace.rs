@@ -118,7 +118,8 @@ pub fn missing_keys(file: &Source, keys: &[String]) -> Vec<Finding> {
     missing.map(|key| Finding::new(file, 0, format!("does not show the key `{key}`"))).collect()
 }
 
-const METRIC_PREFIXES: [&str; 5] = ["pulsar_", "bookie_", "geminga_", "ledger_", "metadata_"];
+const METRIC_PREFIXES: [&str; 7] =
+    ["pulsar_", "bookie_", "bookkeeper_", "geminga_", "ledger_", "metadata_", "process_"];
 
 /// Metrics named in a file that the operators' page does not explain.
 #[must_use]
@@ -126,7 +127,7 @@ pub fn undocumented_metrics(source: &Source, page: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for (index, line) in source.text.lines().enumerate() {
         let texts = line.split('"').skip(1).step_by(2);
-        let plain = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let names = texts.filter(plain).filter(|text| METRIC_PREFIXES.iter().any(|prefix| text.starts_with(prefix)));
         let missing = names.filter(|name| !page.contains(*name));
         found.extend(
