@@ -166,6 +166,7 @@ impl AckSet {
     }
 
     /// The first existing entry not before `from` that is not acknowledged.
+    #[cfg(test)]
     pub(crate) fn next_unacknowledged(&self, from: Position, chain: &Chain) -> Option<Position> {
         let mut at = chain.at_or_after(from.max(self.mark));
         while chain.contains(at) {

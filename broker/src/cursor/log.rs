@@ -24,9 +24,11 @@ const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// What may wait for more to come.
 const GATHER_BYTES_MAX: usize = 128 * 1024;
 
+type Answer = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
 /// Answered once what it stands for is durable, or with the error; when it is dropped, with [`LogError::Closed`].
 pub(crate) struct AckReceipt {
-    answer: Option<Box<dyn FnOnce(Result<(), LogError>) + Send>>,
+    answer: Option<Answer>,
 }
 
 impl AckReceipt {
@@ -171,11 +173,6 @@ impl CursorLog {
         let room = self.shared.queue.push(Change::Acknowledged(name.clone(), delta), receipt);
         self.start();
         room
-    }
-
-    /// Whether what waits to be written is within its bound.
-    pub(crate) fn room(&self) -> Room {
-        *self.shared.queue.room.borrow()
     }
 
     /// Returns once there is room again. Cancel safe.

@@ -191,5 +191,5 @@ async fn a_queue_that_grows_too_large_says_so_until_it_is_written() {
     let rooms: Vec<Room> = (0..64).map(|_| topic.cursor_log.acknowledge(&name, delta(), None)).collect();
     assert_eq!((rooms[0], rooms[63]), (Room::Enough, Room::Full));
     topic.cursor_log.roomy().await;
-    assert_eq!(topic.cursor_log.room(), Room::Enough);
+    assert_eq!(topic.cursor_log.acknowledge(&name, AckDelta::entry(positions[0]), None), Room::Enough);
 }

@@ -106,6 +106,7 @@ impl TopicLog {
     }
 
     /// Appends not settled.
+    #[cfg(test)]
     pub(crate) fn unconfirmed(&self) -> usize {
         self.tail.unsettled()
     }

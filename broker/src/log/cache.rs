@@ -59,15 +59,13 @@ impl Run {
 }
 
 impl EntryCache {
-    /// What a broker needs when nobody says otherwise.
-    pub(crate) const BYTES_DEFAULT: usize = 64 << 20;
-
     /// Holds up to `bytes_max`, overhead included.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { state: Arc::new(Mutex::new(State { bytes_max, ..State::default() })) }
     }
 
     /// What is held now, overhead included.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.state.lock().bytes
     }

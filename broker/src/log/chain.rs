@@ -36,11 +36,6 @@ impl Chain {
         &self.ledgers
     }
 
-    /// The highest id that was ever listed.
-    pub(crate) fn highest(&self) -> LedgerId {
-        self.highest
-    }
-
     /// One ledger.
     pub(crate) fn ledger(&self, ledger: LedgerId) -> Option<&ChainLedger> {
         let at = self.ledgers.binary_search_by_key(&ledger, |listed| listed.ledger).ok()?;

@@ -21,8 +21,6 @@ pub(crate) struct Loaded {
     pub cursors: Vec<LoadedCursor>,
     /// For the subscription tasks.
     pub cursor_log: CursorLog,
-    /// Of the topic.
-    pub properties: HashMap<String, String>,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -36,8 +34,6 @@ pub(crate) struct LoadedCursor {
     pub acks: AckSet,
     /// Of the subscription.
     pub properties: HashMap<String, String>,
-    /// Milliseconds since 1970.
-    pub created_at: u64,
 }
 
 /// Ledgers whose intents stand in one transaction, beside the topic's record.
@@ -73,12 +69,11 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
         name: name.clone(),
         acks: state.acks.clone(),
         properties: state.properties.clone(),
-        created_at: state.created_at,
     });
     let cursors = cursors.collect();
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
     let log = TopicLog::new(reader, owner, cursor_log.clone());
-    Ok(Loaded { log, cursors, cursor_log, properties: record.properties, created_at: record.created_at })
+    Ok(Loaded { log, cursors, cursor_log, created_at: record.created_at })
 }
 
 /// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it at its next ledger, or
@@ -170,6 +165,3 @@ fn chain_of(record: &TopicRecord) -> Chain {
     };
     Chain::new(record.ledgers.iter().map(listed).collect(), LedgerId(record.highest_ledger))
 }
-
-#[cfg(test)]
-mod tests;

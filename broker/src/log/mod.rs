@@ -25,7 +25,7 @@ mod tail; // In the order an entry travels.
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;
 pub(crate) use chain::{Chain, ChainLedger};
-pub(crate) use load::{Loaded, LoadedCursor, create, delete, load};
+pub(crate) use load::{Loaded, create, delete, load};
 pub(crate) use reader::{LogReader, StoredEntry};
 pub(crate) use record::{List, RecordOwner};
 

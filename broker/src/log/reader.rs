@@ -93,21 +93,6 @@ impl LogReader {
         self.with_chain(|chain| chain.at_or_after(position))
     }
 
-    /// The last existing position before `position`.
-    pub(crate) fn before(&self, position: Position) -> Option<Position> {
-        self.with_chain(|chain| chain.before(position))
-    }
-
-    /// Whether an entry lies there.
-    pub(crate) fn contains(&self, position: Position) -> bool {
-        self.with_chain(|chain| chain.contains(position))
-    }
-
-    /// Entries in `[from, to)`.
-    pub(crate) fn count(&self, from: Position, to: Position) -> u64 {
-        self.with_chain(|chain| chain.count(from, to))
-    }
-
     /// The ledgers, in order. The last may be open: then its numbers are of what is confirmed.
     pub(crate) fn chain(&self) -> Vec<ChainLedger> {
         self.with_chain(|chain| chain.ledgers().to_vec())

@@ -45,8 +45,8 @@ async fn entries_are_confirmed_in_order_over_many_small_ledgers() {
     assert_eq!((read_positions, entries), (positions.clone(), texts(0..33)));
     assert_eq!(reader.chain().len(), 9);
     assert_eq!(reader.last(), positions.last().copied());
-    assert_eq!(reader.count(Position::EARLIEST, reader.end()), 33);
-    assert_eq!(reader.count(positions[3], positions[10]), 7);
+    assert_eq!(reader.with_chain(|chain| chain.count(Position::EARLIEST, chain.end())), 33);
+    assert_eq!(reader.with_chain(|chain| chain.count(positions[3], positions[10])), 7);
 
     let again = load(&rig.context("b", 4), &rig.topic).await.unwrap();
     let (read_positions, entries): (Vec<_>, Vec<_>) = read_all(&again.log.reader()).await.into_iter().unzip();
