@@ -61,8 +61,10 @@ pub async fn serve(
     ready: impl FnOnce(&Bound) + Send,
     drain: Drain,
 ) -> Result<(), Failure> {
-    let listener = daemon::bind(&config.listen, "listen").await?;
-    let http_listener = daemon::bind(&config.http_listen, "http_listen").await?;
+    // What a taken port is blamed on is what the person who started this process can change.
+    let (key, http_key) = if house.standalone { ("--broker-port", "--http-port") } else { ("listen", "http_listen") };
+    let listener = daemon::bind(&config.listen, key).await?;
+    let http_listener = daemon::bind(&config.http_listen, http_key).await?;
     let bound = bound(&config, house.standalone, &listener, &http_listener)?;
     let me = BrokerRecord {
         broker: bound.broker.to_string(),

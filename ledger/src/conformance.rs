@@ -1,4 +1,4 @@
-//! The contract of [`Ledgers`](crate::Ledgers) as checks that every implementation runs.
+//! The contract of [`Ledgers`] as checks that every implementation runs.
 //!
 //! A check panics with a sentence when the contract is broken. `Subject::other` stands for a second process that
 //! shares nothing with the first but the metadata and the bookies.

@@ -3,7 +3,7 @@ use proto::EntryId;
 
 use crate::QuorumPolicy;
 
-/// More members than this have no place in a set of [`Members`].
+/// The most members of an ensemble: a set of them is one word.
 pub const ENSEMBLE_MAX: u32 = 64;
 
 /// A set of indexes into an ensemble, one bit each.

@@ -67,9 +67,7 @@ fn topic(error: &TopicError) -> ServerError {
 
 fn namespace(error: &NamespaceError) -> ServerError {
     match error {
-        NamespaceError::TenantNotFound | NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => {
-            ServerError::TopicNotFound
-        }
+        NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => ServerError::TopicNotFound,
         NamespaceError::NotAllowed(_) => ServerError::NotAllowedError,
         _ => ServerError::ServiceNotReady,
     }

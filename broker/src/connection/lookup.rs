@@ -187,7 +187,7 @@ async fn topics(context: &Context, asked: &CommandGetTopicsOfNamespace) -> Resul
         Mode::All => TopicMode::All,
     };
     let mut topics = match context.namespaces.topics(&namespace, mode).await {
-        Err(NamespaceError::NamespaceNotFound | NamespaceError::TenantNotFound) => Vec::new(),
+        Err(NamespaceError::NamespaceNotFound) => Vec::new(),
         topics => topics?,
     };
     topics.retain(|topic| !topic.rsplit('/').next().is_some_and(|local| local.starts_with("__")));

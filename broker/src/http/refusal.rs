@@ -62,9 +62,7 @@ impl From<TopicNameError> for Refusal {
 impl From<NamespaceError> for Refusal {
     fn from(error: NamespaceError) -> Self {
         match error {
-            NamespaceError::TenantNotFound | NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => {
-                Self::not_found(error.to_string())
-            }
+            NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => Self::not_found(error.to_string()),
             NamespaceError::NotAllowed(_) => Self::new(StatusCode::PRECONDITION_FAILED, error.to_string()),
             NamespaceError::Metadata(error) => error.into(),
         }

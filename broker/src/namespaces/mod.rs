@@ -34,9 +34,6 @@ pub(crate) enum TopicMode {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NamespaceError {
     /// Create it first.
-    #[error("Tenant does not exist")]
-    TenantNotFound,
-    /// Create it first.
     #[error("Namespace not found")]
     NamespaceNotFound,
     /// Create it first.

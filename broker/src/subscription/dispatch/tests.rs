@@ -186,7 +186,9 @@ fn a_batch_may_overshoot_permits_once() {
 #[test]
 fn shared_consumers_take_turns_and_lower_priorities_wait() {
     let mut bench = Bench::new(SubType::Shared);
-    (0..100).for_each(|_| drop(bench.publish(None)));
+    for _ in 0..100 {
+        let _ = bench.publish(None);
+    }
     for (serial, priority) in [(1, 0), (2, 0), (3, 1)] {
         bench.attach(serial, priority);
         bench.flow(serial, 30);
