@@ -41,12 +41,15 @@ async fn next(consumer: &mut Subscriber) -> Message<Vec<u8>> {
 
 /// Publishes and waits for the receipts at the end, so that batches can form.
 async fn publish(client: &Client, topic: &str, options: ProducerOptions, messages: Vec<producer::Message>) {
+    let batched = options.batch_size.is_some();
     let mut producer = client.producer().with_topic(topic).with_options(options).build().await.expect("it attaches");
     let mut receipts = Vec::new();
     for message in messages {
         receipts.push(producer.send_non_blocking(message).await.expect("it is taken"));
     }
-    producer.send_batch().await.expect("the rest is sent");
+    if batched {
+        producer.send_batch().await.expect("the rest is sent");
+    }
     for receipt in receipts {
         tokio::time::timeout(MESSAGE_WITHIN, receipt).await.expect("in time").expect("a receipt");
     }
