@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::disk::{Directory, Disk};
 use crate::error::OpenError;
 use crate::handle::Bookie;
+use crate::identity::Identity;
 use crate::registration::{identify, keep_available};
 use crate::segments::Options;
 use crate::service;
@@ -37,7 +38,7 @@ pub async fn open(
     rack: &str,
     options: Options,
     now_ms: u64,
-) -> Result<(Bookie, crate::Identity), OpenError> {
+) -> Result<(Bookie, Identity), OpenError> {
     let fault = |error| OpenError::disk(directory.into(), "use the directory", error);
     let disk: Arc<dyn Disk> = Arc::new(Directory::create(directory).map_err(fault)?);
     let identity = identify(metadata, &disk, rack, now_ms).await?;
@@ -82,13 +83,7 @@ pub async fn serve(
     let router = daemon::http::pages(health.clone(), render);
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
-    let availability = BookieAvailability {
-        bookie: identity.bookie.to_string(),
-        address: address.to_string(),
-        http_address: http_address.to_string(),
-        read_only: false,
-        rack: config.rack.clone(),
-    };
+    let availability = availability(&identity, &address, &http_address, &config.rack);
     let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());
     let registration = AbortOnDropHandle::new(tokio::spawn(registration));
     let stopping = Drain::new();
@@ -120,4 +115,14 @@ pub async fn serve(
     http_drain.request();
     let _ = http.await;
     outcome.and(stopped.map_err(Failure::internal))
+}
+
+fn availability(identity: &Identity, address: &HostPort, http_address: &HostPort, rack: &str) -> BookieAvailability {
+    BookieAvailability {
+        bookie: identity.bookie.to_string(),
+        address: address.to_string(),
+        http_address: http_address.to_string(),
+        read_only: false,
+        rack: rack.into(),
+    }
 }

@@ -208,6 +208,11 @@ pub(super) async fn open_topic(context: &Context, topic: &str, create: bool) -> 
     if name.domain() == Domain::NonPersistent {
         return Err(TopicError::NotAllowed("Non-persistent topics are not supported yet").into());
     }
+    if !context.ownership.owns(&name) {
+        // Another broker may have read of our taking the bundle before our own commit was answered. Waiting for what we own
+        // is cheaper than a refusal: some clients take half a minute to get over one.
+        context.ownership.lookup(&name).await?;
+    }
     match context.topics.open(&name, false).await {
         Err(TopicError::NotFound(_)) if create => {
             context.namespaces.may_create(&name).await?;

@@ -106,7 +106,8 @@ impl Drop for Disk {
 pub async fn lose_power(run: &PowerRun) -> Result<Report, Failure> {
     let mut rng = SmallRng::seed_from_u64(run.seed);
     let mut disk = Disk::make(&run.directory, run.file_system)?;
-    let environment: Vec<_> = run.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut environment = vec![super::standalone::ROLLOVER];
+    environment.extend(run.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     // Declared after the disk, so dropped before it is unmounted.
     let mut server = Standalone::start_with(&run.directory, &disk.mount.join("data"), &environment).await?;
     let load = Load::start(vec![server.address()], run.seed);

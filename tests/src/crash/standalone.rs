@@ -21,10 +21,13 @@ pub struct StandaloneRun {
     pub directory: PathBuf,
 }
 
+/// Small ledgers, so that kills fall on their borders too.
+pub(super) const ROLLOVER: (&str, &str) = ("GEMINGA_LEDGER_ENTRIES_MAX", "1000");
+
 /// Kills with -9 at random moments while messages are published and acknowledged.
 pub async fn crash_standalone(run: &StandaloneRun) -> Result<Report, Failure> {
     let mut rng = SmallRng::seed_from_u64(run.seed);
-    let mut server = Standalone::start(&run.directory).await?;
+    let mut server = Standalone::start_with(&run.directory, &run.directory.join("data"), &[ROLLOVER]).await?;
     let load = Load::start(vec![server.address()], run.seed);
     for time in 1..=run.times {
         load.receipts_grow_by(50, &format!("before kill {time}")).await?;
