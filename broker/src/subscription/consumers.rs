@@ -102,6 +102,9 @@ impl Consumers {
 
     pub(super) fn remove(&mut self, serial: Serial) -> Option<Consumer> {
         let at = self.all.iter().position(|consumer| consumer.serial == serial)?;
+        if self.turn.of == Some(serial) {
+            self.turn = Turn::default(); // The next of that name starts a turn of its own.
+        }
         Some(self.all.remove(at))
     }
 

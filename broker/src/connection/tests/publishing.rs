@@ -164,7 +164,7 @@ async fn producers_that_ask_for_what_is_not_built_are_told_so() {
         (CommandProducer { producer_access_mode: Some(exclusive), ..base.clone() }, ServerError::NotAllowedError),
         (CommandProducer { txn_enabled: Some(true), ..base.clone() }, ServerError::NotAllowedError),
         (CommandProducer { topic: "http://a/b/c".into(), ..base.clone() }, ServerError::InvalidTopicName),
-        (CommandProducer { topic: "nobody/nowhere/x".into(), ..base.clone() }, ServerError::ServiceNotReady),
+        (CommandProducer { topic: "nobody/nowhere/x".into(), ..base.clone() }, ServerError::TopicNotFound),
         (CommandProducer { topic: "non-persistent://public/default/x".into(), ..base }, ServerError::NotAllowedError),
     ] {
         client.send(command).await;
