@@ -15,6 +15,9 @@ fn main() -> ExitCode {
 async fn run(config: Config, drain: Drain) -> Result<(), Failure> {
     let Some(metadata) = connect(&config, &drain).await? else { return Ok(()) };
     let clock = Clock::system();
+    // A name for this start, and a seed for its choices.
+    let start = uuid::Uuid::new_v4();
+    let (high, low) = start.as_u64_pair();
     let ledgers = ledger::QuorumLedgers::new(
         Arc::clone(&metadata),
         Arc::new(ledger::GrpcBookies::new(Arc::clone(&metadata))),
@@ -22,10 +25,9 @@ async fn run(config: Config, drain: Drain) -> Result<(), Failure> {
             let clock = clock.clone();
             move || clock.now_ms()
         }),
-        rand::random(),
+        high ^ low,
     );
-    let start = uuid::Uuid::new_v4().to_string();
-    let house = House { metadata, ledgers: Arc::new(ledgers), clock, start, standalone: false };
+    let house = House { metadata, ledgers: Arc::new(ledgers), clock, start: start.to_string(), standalone: false };
     let announce = |bound: &Bound| {
         daemon::announce_ready(&[("broker", bound.broker.to_string()), ("http", bound.http.to_string())]);
     };
