@@ -10,7 +10,7 @@ mod error;
 mod format;
 mod handle;
 mod identity;
-mod index; // In the order it is read again.
+mod index;
 mod journal;
 mod metrics;
 mod queue;
@@ -20,9 +20,9 @@ mod request;
 mod seed;
 mod segments;
 mod serve;
-mod service; // In the order an entry travels.
+mod service;
 mod session;
-mod store; // For whoever starts it.
+mod store;
 
 pub use config::Config;
 pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};

@@ -1,6 +1,7 @@
 //! The life of a process, from its command line to its exit code.
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,14 +41,14 @@ where
     })
 }
 
-/// Runs `body` on a runtime of its own, with the log on stderr, filtered by `RUST_LOG` or `log`. SIGTERM and SIGINT ask for a drain; a second one, or a drain
-/// longer than [`GRACE`], ends the process with 70. A failure is printed and gives the exit code.
+/// Runs `body` on a runtime of its own, with the log on stderr, filtered by `RUST_LOG` or `log`. SIGTERM and SIGINT ask for a
+/// drain; a second one, or a drain longer than [`GRACE`], ends the process with 70. A failure is printed and gives the exit code.
 pub fn supervise<F>(name: &'static str, log: &str, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Drain) -> Result<(), Failure>,
 {
     start_log(log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
     };
@@ -61,6 +62,13 @@ where
     });
     runtime.shutdown_background(); // Whatever still blocks a thread has had its time.
     report(name, outcome)
+}
+
+/// One core is left to the threads that write to disks: a worker that is too many is only woken to find nothing to do. On two
+/// cores that costs an eighth of the CPU at fixed rates, see docs/performance.md.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    cores.saturating_sub(1).max(1)
 }
 
 /// Tells whoever started this process that it serves: one JSON line on stdout, `ready` first, then `addresses` by name.

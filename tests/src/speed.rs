@@ -1,13 +1,18 @@
 //! What the server spends on a load that pulsar-perf makes: rate, latency, CPU, bytes written, memory.
 //!
 //! Never: measures the load generator. All figures but latency come from `/proc` of the server's processes and from the
-//! server's own count of messages, over a window that begins after the warm-up.
+//! server's own count of messages, over a window that begins after the warm-up. Percentiles above the median are what
+//! pulsar-perf printed for intervals within that window, so that nobody's start is in them; the median, which a start hardly
+//! moves, is of the whole run, because pulsar-perf gives only whole milliseconds for an interval.
 use std::fmt;
+use std::ops::Range;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use daemon::Failure;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::cluster::{Admin, Spending, spending_of};
 use crate::deadline::{eventually, under_load_for};
@@ -129,7 +134,7 @@ impl fmt::Display for Row {
 /// Runs each workload and prints its row as it is there.
 pub async fn measure(run: &SpeedRun) -> Result<(), Failure> {
     println!(
-        "| workload | messages/s | publish p50 / p99 ms | end to end p50 / p99 ms | CPU s per million | bytes written per byte and copy | resident MiB |"
+        "| workload | messages/s | publish p50 / p99 / worst p99 ms | end to end, the same | CPU s per million | bytes written per byte and copy | resident MiB |"
     );
     println!("|---|---|---|---|---|---|---|");
     for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&run.only)) {
@@ -143,13 +148,13 @@ async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
     let topic = format!("speed-{}", workload.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     let seconds = (run.warm_up + run.measure).as_secs() + 5;
     let consumer = match workload.consume {
-        true => Some(perf(run, &["consume", &topic, "-ss", "s", "-sp", "Earliest", "-q", "1000"], seconds + 5)?),
+        true => Some(Perf::start(run, &["consume", &topic, "-ss", "s", "-sp", "Earliest", "-q", "1000"], seconds + 5)?),
         false => None,
     };
     let size = workload.message_bytes.to_string();
     let mut produce = vec!["produce", &topic, "-s", &size, "-threads", "1", "-n", "1"];
     produce.extend(workload.produce.split_whitespace());
-    let producer = perf(run, &produce, seconds)?;
+    let producer = Perf::start(run, &produce, seconds)?;
     let first = published(&admin, &topic).await.unwrap_or(0);
     eventually("pulsar-perf publishes", STARTED_WITHIN, async || {
         published(&admin, &topic).await.filter(|count| first < *count).map(drop)
@@ -160,9 +165,10 @@ async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
     under_load_for(run.measure).await;
     let (time, count_after, spent_after) =
         (began.elapsed(), published(&admin, &topic).await.unwrap_or(0), spending(run));
-    let publish = latency(producer, "Aggregated latency stats").await?;
+    let window = began..began + time;
+    let publish = producer.latency(&window).await?;
     let end_to_end = match consumer {
-        Some(consumer) => latency(consumer, "Aggregated latency stats").await?,
+        Some(consumer) => consumer.latency(&window).await?,
         None => "–".into(),
     };
     let messages = (count_after.saturating_sub(count)).max(1) as f64;
@@ -178,29 +184,59 @@ async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
     })
 }
 
-fn perf(run: &SpeedRun, arguments: &[&str], seconds: u64) -> Result<Child, Failure> {
-    let mut words = run.perf.split_whitespace();
-    let program = words.next().ok_or_else(|| Failure::usage("--perf names no program"))?;
-    let mut command = Command::new(program);
-    command.args(words).args(arguments).args(["-u", &run.url, "-time", &seconds.to_string(), "-i", "1"]);
-    command.env("PULSAR_URL", &run.url).env("ADMIN_URL", &run.admin);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().map_err(|error| Failure::usage(format!("{}: {error}", run.perf)))
+/// pulsar-perf at work.
+struct Perf {
+    tool: Child,
+    /// What it prints, each line with when it came.
+    printed: JoinHandle<Vec<(Instant, String)>>,
 }
 
-/// Waits for the tool to end and finds `p50 / p99` in what it printed.
-async fn latency(tool: Child, mark: &str) -> Result<String, Failure> {
-    let ended = tokio::time::timeout(ENDED_WITHIN, tool.wait_with_output()).await;
-    let ended = ended.map_err(|_| Failure::internal("pulsar-perf did not end"))?.map_err(Failure::internal)?;
-    let printed = String::from_utf8_lossy(&ended.stdout);
-    let found = printed.lines().rev().find(|line| line.contains(mark)).and_then(percentiles);
-    found.ok_or_else(|| Failure::internal(format!("pulsar-perf printed no latency:\n{printed}")))
+impl Perf {
+    fn start(run: &SpeedRun, arguments: &[&str], seconds: u64) -> Result<Self, Failure> {
+        let mut words = run.perf.split_whitespace();
+        let program = words.next().ok_or_else(|| Failure::usage("--perf names no program"))?;
+        let mut command = Command::new(program);
+        command.args(words).args(arguments).args(["-u", &run.url, "-time", &seconds.to_string(), "-i", "1"]);
+        command.env("PULSAR_URL", &run.url).env("ADMIN_URL", &run.admin);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut tool = command.spawn().map_err(|error| Failure::usage(format!("{}: {error}", run.perf)))?;
+        let mut lines = BufReader::new(tool.stdout.take().expect("it is piped")).lines();
+        // Ends with the tool.
+        let printed = tokio::spawn(async move {
+            let mut printed = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                printed.push((Instant::now(), line));
+            }
+            printed
+        });
+        Ok(Self { tool, printed })
+    }
+
+    /// Waits for the tool to end. The p50 of all, the median interval's p99 and the worst one's of those within `window`.
+    async fn latency(mut self, window: &Range<Instant>) -> Result<String, Failure> {
+        let ended = tokio::time::timeout(ENDED_WITHIN, self.tool.wait()).await;
+        ended.map_err(|_| Failure::internal("pulsar-perf did not end"))?.map_err(Failure::internal)?;
+        let printed = self.printed.await.map_err(Failure::internal)?;
+        let within = printed.iter().filter(|(when, _)| window.contains(when));
+        let intervals = within.filter_map(|(_, line)| percentiles(line)).map(|(_, p99)| p99).collect();
+        let all = printed.iter().rev().find(|(_, line)| line.contains("Aggregated latency stats"));
+        let p50 = all.and_then(|(_, line)| percentiles(line)).map(|(p50, _)| p50);
+        p50.and_then(|p50| summary(p50, intervals)).ok_or_else(|| {
+            let lines: Vec<&str> = printed.iter().map(|(_, line)| line.as_str()).collect();
+            Failure::internal(format!("pulsar-perf printed no latency:\n{}", lines.join("\n")))
+        })
+    }
 }
 
-/// `… med:   9.950 - 95pct: … - 99pct:  73.142 - …`
-fn percentiles(line: &str) -> Option<String> {
-    let after = |key: &str| line.split_once(key)?.1.split_whitespace().next();
-    Some(format!("{} / {}", after("med:")?, after(" 99pct:")?))
+fn summary(p50: f64, mut p99: Vec<f64>) -> Option<String> {
+    p99.sort_by(f64::total_cmp);
+    Some(format!("{p50:.2} / {:.0} / {:.0}", p99.get(p99.len() / 2)?, p99.last()?))
+}
+
+/// p50 and p99 of `… med:   9.950 ms - 95pct: … - 99pct:  73.142 - …`, in milliseconds.
+fn percentiles(line: &str) -> Option<(f64, f64)> {
+    let after = |key: &str| line.split_once(key)?.1.split_whitespace().next()?.parse().ok();
+    Some((after("med:")?, after(" 99pct:")?))
 }
 
 async fn published(admin: &Admin, topic: &str) -> Option<u64> {
@@ -227,7 +263,13 @@ mod tests {
     fn latencies_are_found_in_what_pulsar_perf_prints() {
         let line =
             "x --- Latency: mean:  14.521 ms - med:   9.950 - 95pct:  36.680 - 99pct:  73.142 - 99.9pct: 164.564";
-        assert_eq!(percentiles(line).as_deref(), Some("9.950 / 73.142"));
+        assert_eq!(percentiles(line), Some((9.95, 73.142)));
         assert_eq!(percentiles("nothing"), None);
+    }
+
+    #[test]
+    fn a_summary_is_of_the_median_interval_and_the_worst() {
+        assert_eq!(summary(0.912, vec![30.0, 500.0, 20.0]).as_deref(), Some("0.91 / 30 / 500"));
+        assert_eq!(summary(0.912, Vec::new()), None);
     }
 }
