@@ -1,4 +1,4 @@
-//! Standalone loses power: its file system forgets all that was not synced.
+//! Standalone loses power: its file system and the disk below it forget all that was not synced.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct PowerRun {
     pub times: u32,
     /// Of the random moments.
     pub seed: u64,
-    /// For the image, the mount point and output. Must be there.
+    /// For the images, the mount points and output. Must be there.
     pub directory: PathBuf,
     /// What the data lies on.
     pub file_system: FileSystem,
@@ -37,13 +37,23 @@ pub struct PowerRun {
 
 /// A file with a file system in it, mounted. Needs root.
 #[derive(Debug)]
-struct Disk {
+struct Mount {
     image: PathBuf,
-    mount: PathBuf,
+    at: PathBuf,
     mounted: bool,
 }
 
-const IMAGE_BYTES: &str = "4G";
+/// A disk with a cache that loses power: an image on a file system that is shut down. What the inner file system wrote to its
+/// disk without a flush, directly or not, is in the outer one's memory, and gone with it.
+#[derive(Debug)]
+struct Disk {
+    // Dropped in this order.
+    inner: Mount,
+    outer: Mount,
+}
+
+const OUTER_BYTES: &str = "6G";
+const INNER_BYTES: &str = "4G";
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), Failure> {
     let output = Command::new(program).args(arguments).output();
@@ -60,45 +70,61 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("test directories have plain names")
 }
 
-impl Disk {
-    fn make(directory: &Path, kind: FileSystem) -> Result<Self, Failure> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Failure::usage("power loss needs root: it makes and mounts a file system of its own"));
-        }
-        let mut disk = Self { image: directory.join("disk.img"), mount: directory.join("disk"), mounted: false };
-        std::fs::create_dir_all(&disk.mount).map_err(Failure::internal)?;
-        run("truncate", &["-s", IMAGE_BYTES, text(&disk.image)])?;
+impl Mount {
+    fn make(image: PathBuf, bytes: &str, at: PathBuf, kind: FileSystem) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&at).map_err(Failure::internal)?;
+        run("truncate", &["-s", bytes, text(&image)])?;
         match kind {
-            FileSystem::Ext4 => run("mkfs.ext4", &["-q", "-F", text(&disk.image)])?,
-            FileSystem::Xfs => run("mkfs.xfs", &["-q", "-f", text(&disk.image)])?,
+            FileSystem::Ext4 => run("mkfs.ext4", &["-q", "-F", text(&image)])?,
+            FileSystem::Xfs => run("mkfs.xfs", &["-q", "-f", text(&image)])?,
         }
-        disk.mount()?;
-        Ok(disk)
+        let mut made = Self { image, at, mounted: false };
+        made.mount()?;
+        Ok(made)
     }
 
     fn mount(&mut self) -> Result<(), Failure> {
-        run("mount", &["-o", "loop", text(&self.image), text(&self.mount)])?;
+        run("mount", &["-o", "loop", text(&self.image), text(&self.at)])?;
         self.mounted = true;
         Ok(())
     }
 
-    /// From now on nothing reaches the image any more, and what was not synced never will.
-    fn cut_power(&self) -> Result<(), Failure> {
-        run("xfs_io", &["-x", "-c", "shutdown", text(&self.mount)])
-    }
-
     fn unmount(&mut self) -> Result<(), Failure> {
-        run("umount", &[text(&self.mount)])?;
+        run("umount", &[text(&self.at)])?;
         self.mounted = false;
         Ok(())
     }
 }
 
-impl Drop for Disk {
+impl Drop for Mount {
     fn drop(&mut self) {
         if self.mounted && self.unmount().is_err() {
-            eprintln!("{} is still mounted", self.mount.display());
+            eprintln!("{} is still mounted", self.at.display());
         }
+    }
+}
+
+impl Disk {
+    fn make(directory: &Path, kind: FileSystem) -> Result<Self, Failure> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Failure::usage("power loss needs root: it makes and mounts file systems of its own"));
+        }
+        let outer = Mount::make(directory.join("outer.img"), OUTER_BYTES, directory.join("outer"), FileSystem::Xfs)?;
+        let inner = Mount::make(outer.at.join("disk.img"), INNER_BYTES, directory.join("disk"), kind)?;
+        run("sync", &["--file-system", text(&outer.at)])?; // Power is lost later than this.
+        Ok(Self { inner, outer })
+    }
+
+    /// From now on nothing reaches the outer image any more, and what was not flushed never will.
+    fn cut_power(&self) -> Result<(), Failure> {
+        run("xfs_io", &["-x", "-c", "shutdown", text(&self.outer.at)])
+    }
+
+    fn power_on(&mut self) -> Result<(), Failure> {
+        self.inner.unmount()?;
+        self.outer.unmount()?;
+        self.outer.mount()?;
+        self.inner.mount()
     }
 }
 
@@ -109,15 +135,14 @@ pub async fn lose_power(run: &PowerRun) -> Result<Report, Failure> {
     let mut environment = vec![super::standalone::ROLLOVER];
     environment.extend(run.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     // Declared after the disk, so dropped before it is unmounted.
-    let mut server = Standalone::start_with(&run.directory, &disk.mount.join("data"), &environment).await?;
+    let mut server = Standalone::start_with(&run.directory, &disk.inner.at.join("data"), &environment).await?;
     let load = Load::start(vec![server.address()], run.seed);
     for time in 1..=run.times {
         load.receipts_grow_by(50, &format!("before power loss {time}")).await?;
         under_load_for(Duration::from_millis(rng.random_range(0..2000))).await;
         disk.cut_power()?;
         server.process().kill();
-        disk.unmount()?;
-        disk.mount()?;
+        disk.power_on()?;
         let took = server.restart().await?;
         load.restarted();
         println!("power loss {time} of {}: ready again after {:.3} s", run.times, took.as_secs_f64());
