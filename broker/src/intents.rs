@@ -55,6 +55,6 @@ async fn delete(record: &Record, ledgers: &Arc<dyn Ledgers>) -> Result<(), Ledge
     let intent: Intent = prost::Message::decode(record.value.clone()).map_err(|_| corrupt())?;
     match intent.subject {
         Some(Subject::DeleteLedger(ledger)) => ledgers.delete(LedgerId(ledger)).await,
-        None => Err(corrupt().into()), // Of a later version.
+        Some(Subject::DeleteObjects(_)) | None => Err(corrupt().into()), // Of a later version.
     }
 }

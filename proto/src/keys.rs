@@ -34,6 +34,12 @@ pub fn delete_ledger(ledger: LedgerId) -> String {
     format!("{INTENTS}ledger/{:020}", ledger.0)
 }
 
+/// The intent to delete the objects of one attempt to offload a ledger.
+#[must_use]
+pub fn delete_objects(ledger: LedgerId, attempt: u64) -> String {
+    format!("{INTENTS}objects/{:020}/{attempt:016x}", ledger.0)
+}
+
 /// A bookie's identity.
 #[must_use]
 pub fn bookie(bookie: &BookieId) -> String {
@@ -74,6 +80,18 @@ pub fn namespaces(tenant: &str) -> String {
 #[must_use]
 pub fn namespace(namespace: &NamespaceName) -> String {
     format!("namespaces/{namespace}")
+}
+
+/// What is wanted of a namespace's topics.
+#[must_use]
+pub fn namespace_policies(namespace: &NamespaceName) -> String {
+    format!("policies/namespaces/{namespace}")
+}
+
+/// What is wanted of one topic, before what its namespace says. Give the name without `-partition-N`.
+#[must_use]
+pub fn topic_policies(topic: &TopicName) -> String {
+    format!("policies/topics/{}/{}", topic.namespace(), topic.local())
 }
 
 /// Before a namespace's topics.

@@ -2,8 +2,8 @@
 //!
 //! Never: measures the load generator. All figures but latency come from `/proc` of the server's processes and from the
 //! server's own count of messages, over a window that begins after the warm-up. Percentiles above the median are what
-//! pulsar-perf printed for intervals within that window, so that nobody's start is in them; the median, which a start hardly
-//! moves, is of the whole run, because pulsar-perf gives only whole milliseconds for an interval.
+//! pulsar-perf printed for its intervals of ten seconds that lie wholly within that window, so that nobody's start is in them;
+//! the median, which a start hardly moves, is of the whole run, because a consumer's intervals have whole milliseconds only.
 use std::fmt;
 use std::ops::Range;
 use std::process::Stdio;
@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 use crate::cluster::{Admin, Spending, spending_of};
 use crate::deadline::{eventually, under_load_for};
 
+/// What pulsar-perf prints covers this long.
+const INTERVAL: Duration = Duration::from_secs(10);
 /// Java takes its time on a busy machine.
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
@@ -40,6 +42,8 @@ pub struct SpeedRun {
     pub only: String,
     /// How often a byte is stored.
     pub copies: u32,
+    /// HTTP interfaces of its bookies, if it counts what their journals write.
+    pub bookies: Vec<String>,
 }
 
 /// A load: pulsar-perf's options.
@@ -112,6 +116,8 @@ struct Row {
     end_to_end: String,
     cpu_per_million: f64,
     written_per_byte: f64,
+    /// Of that, what journals wrote: all there is on segments that were zeroed before.
+    journal_per_byte: f64,
     resident_mib: f64,
 }
 
@@ -119,13 +125,14 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "| {} | {:.0} | {} | {} | {:.2} | {:.2} | {:.0} |",
+            "| {} | {:.0} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} |",
             self.name,
             self.rate,
             self.publish,
             self.end_to_end,
             self.cpu_per_million,
             self.written_per_byte,
+            self.journal_per_byte,
             self.resident_mib
         )
     }
@@ -133,10 +140,13 @@ impl fmt::Display for Row {
 
 /// Runs each workload and prints its row as it is there.
 pub async fn measure(run: &SpeedRun) -> Result<(), Failure> {
+    if run.measure < 2 * INTERVAL {
+        return Err(Failure::usage("--seconds below 20 holds no whole interval of pulsar-perf"));
+    }
     println!(
-        "| workload | messages/s | publish p50 / p99 / worst p99 ms | end to end, the same | CPU s per million | bytes written per byte and copy | resident MiB |"
+        "| workload | messages/s | publish p50 / p99 / worst p99 ms | end to end, the same | CPU s per million | bytes written per byte and copy | of them by journals | resident MiB |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&run.only)) {
         println!("{}", row(run, workload).await?);
     }
@@ -161,10 +171,12 @@ async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
     })
     .await?;
     under_load_for(run.warm_up).await;
+    let journaled = journaled(run).await?;
     let (began, count, spent) = (Instant::now(), published(&admin, &topic).await.unwrap_or(0), spending(run));
     under_load_for(run.measure).await;
     let (time, count_after, spent_after) =
         (began.elapsed(), published(&admin, &topic).await.unwrap_or(0), spending(run));
+    let journaled = self::journaled(run).await?.saturating_sub(journaled) as f64;
     let window = began..began + time;
     let publish = producer.latency(&window).await?;
     let end_to_end = match consumer {
@@ -173,13 +185,15 @@ async fn row(run: &SpeedRun, workload: &Workload) -> Result<Row, Failure> {
     };
     let messages = (count_after.saturating_sub(count)).max(1) as f64;
     let written = (spent_after.written_bytes - spent.written_bytes) as f64;
+    let per_byte = |bytes: f64| bytes / (messages * workload.message_bytes as f64) / f64::from(run.copies);
     Ok(Row {
         name: workload.name,
         rate: messages / time.as_secs_f64(),
         publish,
         end_to_end,
         cpu_per_million: (spent_after.cpu - spent.cpu).as_secs_f64() * 1e6 / messages,
-        written_per_byte: written / (messages * workload.message_bytes as f64) / f64::from(run.copies),
+        written_per_byte: per_byte(written),
+        journal_per_byte: per_byte(journaled),
         resident_mib: spent_after.resident_bytes as f64 / f64::from(1 << 20),
     })
 }
@@ -217,8 +231,9 @@ impl Perf {
         let ended = tokio::time::timeout(ENDED_WITHIN, self.tool.wait()).await;
         ended.map_err(|_| Failure::internal("pulsar-perf did not end"))?.map_err(Failure::internal)?;
         let printed = self.printed.await.map_err(Failure::internal)?;
-        let within = printed.iter().filter(|(when, _)| window.contains(when));
-        let intervals = within.filter_map(|(_, line)| percentiles(line)).map(|(_, p99)| p99).collect();
+        let intervals =
+            printed.iter().filter(|(when, _)| window.contains(when) && window.contains(&(*when - INTERVAL)));
+        let intervals = intervals.filter_map(|(_, line)| percentiles(line)).map(|(_, p99)| p99).collect();
         let all = printed.iter().rev().find(|(_, line)| line.contains("Aggregated latency stats"));
         let p50 = all.and_then(|(_, line)| percentiles(line)).map(|(p50, _)| p50);
         p50.and_then(|p50| summary(p50, intervals)).ok_or_else(|| {
@@ -242,6 +257,19 @@ fn percentiles(line: &str) -> Option<(f64, f64)> {
 async fn published(admin: &Admin, topic: &str) -> Option<u64> {
     let stats = admin.get(&format!("/admin/v2/persistent/public/default/{topic}/stats")).await.ok()?;
     stats["msgInCounter"].as_u64()
+}
+
+/// Bytes of synced batches, of all bookies that tell.
+async fn journaled(run: &SpeedRun) -> Result<u64, Failure> {
+    let mut sum = 0;
+    for bookie in &run.bookies {
+        let page = Admin::at(bookie).get("/metrics").await?;
+        let line =
+            page.as_str().and_then(|page| page.lines().find_map(|line| line.strip_prefix("bookie_WRITE_BYTES ")));
+        let bytes = line.and_then(|number| number.trim().parse::<f64>().ok());
+        sum += bytes.ok_or_else(|| Failure::usage(format!("{bookie}/metrics has no bookie_WRITE_BYTES")))? as u64;
+    }
+    Ok(sum)
 }
 
 fn spending(run: &SpeedRun) -> Spending {

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use proto::frame::FrameError;
 use proto::pulsar::{BaseCommand, CommandError, CommandPing, ServerError};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -136,6 +137,9 @@ impl Session {
     pub(super) async fn run(&mut self, stream: &TcpStream) -> Result<(), Closed> {
         let outbox = self.outbox.clone();
         let house = self.house.clone();
+        // Made once: whoever waits anew in each round enters and leaves three lists of waiters per frame.
+        let (mut replaced, mut closing) = (pin!(outbox.end_requested()), pin!(house.closing.cancelled()));
+        let mut pushed = pin!(outbox.pushed());
         let mut timer = pin!(tokio::time::sleep_until(self.deadline()));
         loop {
             self.write(stream)?;
@@ -144,9 +148,9 @@ impl Session {
                 timer.as_mut().reset(self.deadline());
             }
             tokio::select! {
-                () = outbox.end_requested() => return Err(Closed::Replaced),
-                () = house.closing.cancelled() => return Ok(()),
-                () = outbox.pushed() => {}
+                () = &mut replaced => return Err(Closed::Replaced),
+                () = &mut closing => return Ok(()),
+                () = &mut pushed => pushed.set(outbox.pushed()),
                 Some(done) = self.requests.next(), if !self.requests.is_empty() => self.done(done),
                 ready = stream.writable(), if !self.writing.is_empty() => ready?,
                 ready = stream.readable(), if !paused => {
@@ -179,8 +183,11 @@ impl Session {
                 let (least, most) = READ_BYTES;
                 if count == room {
                     self.read_bytes = (self.read_bytes * 2).min(most);
-                } else if count < self.read_bytes / 4 {
-                    self.read_bytes = (self.read_bytes / 2).max(least);
+                } else {
+                    note_drained(stream);
+                    if count < self.read_bytes / 4 {
+                        self.read_bytes = (self.read_bytes / 2).max(least);
+                    }
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -370,6 +377,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Spares the read that would only say that nothing is there: one that was not filled has emptied the socket. What comes later
+/// makes it readable again, and the end of the stream, once seen, stays seen.
+fn note_drained(stream: &TcpStream) {
+    let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
 }
 
 fn advance(writing: &mut VecDeque<Bytes>, mut count: usize) {

@@ -117,6 +117,9 @@ enum Check {
         /// How often a byte is stored.
         #[arg(long, default_value_t = 1)]
         copies: u32,
+        /// HTTP interfaces of its bookies (of standalone: its own), to tell what their journals wrote.
+        #[arg(long, value_delimiter = ',')]
+        bookies: Vec<String>,
     },
 }
 
@@ -231,9 +234,10 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
             Ok(())
         }
-        Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies } => {
+        Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
-            Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies })).await
+            Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
+                .await
         }
     }
 }
