@@ -30,7 +30,7 @@ fn entry(messages: Option<u32>, marker: bool) -> Bytes {
 impl Bench {
     fn new(kind: SubType) -> Self {
         let mut chain = Chain::new(Vec::new(), LedgerId(0));
-        chain.push(LedgerId(1));
+        chain.push(LedgerId(1), 0);
         Self {
             dispatch: Dispatch::new(kind, AckSet::at(Position::new(1, 0))),
             chain,
@@ -49,7 +49,7 @@ impl Bench {
     fn publish_entry(&mut self, bytes: Bytes, messages: u32) -> Position {
         let number = self.chain.ledger(LedgerId(self.ledger)).expect("listed").entries;
         let position = Position::new(self.ledger, number);
-        self.chain.grow(LedgerId(self.ledger), 1, bytes.len() as u64);
+        self.chain.grow(LedgerId(self.ledger), 1, bytes.len() as u64, 0);
         self.entries.insert(position, bytes);
         self.sizes.insert(position, messages);
         position
@@ -59,7 +59,7 @@ impl Bench {
         let listed = self.chain.ledger(LedgerId(self.ledger)).expect("listed").clone();
         self.chain.seal(LedgerId(self.ledger), listed.entries, listed.bytes, 1);
         self.ledger += 3;
-        self.chain.push(LedgerId(self.ledger));
+        self.chain.push(LedgerId(self.ledger), 0);
     }
 
     fn attach(&mut self, serial: u64, priority: i32) {
