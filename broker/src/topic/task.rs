@@ -188,7 +188,7 @@ impl Topic {
             Command::Roll(ledger) => self.log.roll(ledger),
             Command::Trimmed => {
                 for subscription in self.open_subscriptions() {
-                    // One with a full mailbox finds out when it reads.
+                    // One with a full mailbox finds out when it reads, and what it waits for in vain is forgotten next time.
                     let _ = subscription.pass(subscription::Command::Trimmed);
                 }
             }
