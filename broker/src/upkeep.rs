@@ -24,6 +24,8 @@ use crate::topic::{TopicError, TopicHandle, Topics};
 const PAUSE: Duration = Duration::from_secs(60);
 /// Topics that are looked after at once: each may wait for metadata.
 const AT_ONCE: usize = 16;
+/// What a topic is given to say what is needed of it: one whose cursor log cannot be written now waits for the next walk.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 /// Topics whose ledger was closed and that wait to be looked at. What does not fit waits for the next walk.
 pub(crate) const SEALED_MAX: usize = 1024;
 
@@ -126,13 +128,14 @@ impl Upkeep {
         }
     }
 
-    /// Closes what is due without asking policies, and says whether there is anything for them to decide: most topics, most of the
-    /// time, have nothing.
+    /// Closes what is due without asking policies, and says whether there is anything for them to decide, so that they are to be read:
+    /// most topics, most of the time, have nothing.
     async fn look(&self, topic: &TopicHandle) -> Result<bool, TopicError> {
         if topic.with_chain(|chain| chain.ledgers().is_empty()) {
             return Ok(false);
         }
-        let need = topic.need().await?;
+        let need = tokio::time::timeout(SAID_WITHIN, topic.need()).await;
+        let need = need.unwrap_or_else(|_| Err(TopicError::Unavailable(topic.name().clone())))?;
         let now_ms = self.clock.now_ms();
         let due = topic.with_chain(|chain| roll_due(chain, need, &self.rollover, now_ms));
         if let Some(ledger) = due {
@@ -142,7 +145,7 @@ impl Upkeep {
         Ok(topic.with_chain(|chain| !trimmable(chain, need, &least, now_ms).is_empty()))
     }
 
-    /// Does what policies want of a topic.
+    /// Does what policies want of a topic. What leaves comes before anything else: it need not be done for what is gone.
     async fn tend(&self, topic: &TopicHandle, wanted: &Effective) {
         if let Err(error) = topic.trim(&self.keep(wanted), &wanted.unchanged()).await {
             tracing::info!(topic = %topic.name(), %error, "nothing leaves for now");

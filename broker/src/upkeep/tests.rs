@@ -11,8 +11,9 @@ use proto::{LedgerId, keys};
 use super::*;
 use crate::log::rig::{Rig, publish, read_all};
 use crate::log::{self, LogContext};
+use crate::outbox::{Client, Outbox, PublishBudget};
 use crate::policies::Level;
-use crate::topic::{SubscribeAt, TopicSetup};
+use crate::topic::{AttachProducer, Publish, SubscribeAt, TopicSetup};
 
 struct House {
     rig: Rig,
@@ -241,6 +242,73 @@ async fn a_topic_that_was_taken_over_is_given_up_when_its_trim_is_fenced() {
     })
     .await
     .expect("it is given up");
+}
+
+/// Publishes one entry of so many bytes.
+async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
+    let client = Arc::new(Client {
+        outbox: Outbox::new(Arc::new(PublishBudget::new(usize::MAX))),
+        address: String::new(),
+        version: String::new(),
+        protocol: 21,
+        connected_since: String::new(),
+    });
+    let serial = house.upkeep.topics.serial();
+    let attach = |reply| AttachProducer {
+        serial,
+        producer_id: 1,
+        name: None,
+        user_provided: false,
+        epoch: 0,
+        client,
+        metadata: BTreeMap::new(),
+        reply,
+    };
+    handle.attach(attach).await.unwrap();
+    let entry = Ok(proto::entry::build(&proto::pulsar::MessageMetadata::default(), &vec![7; bytes]));
+    let publish = Publish { serial, sequence_id: 0, highest_sequence_id: 0, messages: 1, bytes: 1, entry };
+    let before = handle.last_position();
+    assert!(handle.publish(vec![publish]).await);
+    while handle.last_position() == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn is_open(handle: &TopicHandle) -> bool {
+    handle.with_chain(|chain| chain.open().is_some())
+}
+
+/// P#15332: a topic whose messages were all consumed holds no space for ever. Nor is a ledger made for each message of a quiet topic.
+#[tokio::test(start_paused = true)]
+async fn an_idle_ledger_that_was_consumed_is_closed_and_leaves() {
+    let mut house = House::new().await;
+    let (large, small) = (house.consumed("large", 1).await, house.consumed("small", 1).await);
+    publish_one(&house, &large, 2 << 20).await;
+    publish_one(&house, &small, 100).await;
+    tokio::time::sleep(Duration::from_secs(119)).await;
+    house.walk().await;
+    assert_eq!((ledgers(&large), is_open(&large)), (1, true), "what was closed has left, what is needed is open");
+    large.skip_all("s").await.unwrap();
+    small.skip_all("s").await.unwrap();
+    house.walk().await;
+    assert!(is_open(&large), "not idle for long enough");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    while house.sealed.try_recv().is_ok() {}
+    house.walk().await;
+    assert_eq!(house.sealed.recv().await.as_ref(), Some(large.name()));
+    house.walk().await;
+    assert_eq!((ledgers(&large), ledgers(&small)), (0, 1));
+    assert!(is_open(&small), "its space is not worth a ledger");
+    publish_one(&house, &large, 1).await;
+    assert_eq!(large.stats().await.unwrap().subscriptions["s"].msg_backlog, 1, "it goes on with the next ledger");
+
+    tokio::time::sleep(house.log.rollover.age_max).await;
+    house.walk().await;
+    let mut closed = [house.sealed.recv().await.unwrap(), house.sealed.recv().await.unwrap()];
+    closed.sort();
+    assert_eq!(closed, [large.name().clone(), small.name().clone()], "old ones are closed without a publish");
+    house.walk().await;
+    assert_eq!((ledgers(&large), ledgers(&small)), (1, 0));
 }
 
 /// The worker: nobody waits for the next minute when a ledger was closed, and a walk comes every minute.
