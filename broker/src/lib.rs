@@ -31,7 +31,7 @@ use metadata::MetadataStore;
 
 pub use clock::Clock;
 pub use config::Config;
-pub use serve::{Bound, House, serve};
+pub use serve::{Bound, House, OtherMetrics, serve};
 
 /// What a connection and an HTTP request need.
 #[derive(Debug)]
