@@ -114,19 +114,27 @@ impl Offloading {
     }
 
     /// All numbers, with rates up to now.
-    fn snapshot(&self, now_ms: u64) -> Vec<(String, Numbers, f64, f64)> {
+    fn snapshot(&self, now_ms: u64) -> Vec<Shown> {
         let mut namespaces = self.namespaces.lock();
         let rates = |(name, numbers): (&NamespaceName, &mut Numbers)| {
             let up_to_now = |rate: &mut Rate, total: u64| {
                 rate.add(0, total - rate.bytes, now_ms);
                 rate.per_second(now_ms).1
             };
-            let offload = up_to_now(&mut numbers.offload_rate, numbers.offloaded);
-            let read = up_to_now(&mut numbers.read_rate, numbers.read);
-            (name.to_string(), numbers.clone(), offload, read)
+            let offload_rate = up_to_now(&mut numbers.offload_rate, numbers.offloaded);
+            let read_rate = up_to_now(&mut numbers.read_rate, numbers.read);
+            Shown { namespace: name.to_string(), numbers: numbers.clone(), offload_rate, read_rate }
         };
         namespaces.iter_mut().map(rates).collect()
     }
+}
+
+/// What a page shows of one namespace.
+struct Shown {
+    namespace: String,
+    numbers: Numbers,
+    offload_rate: f64,
+    read_rate: f64,
 }
 
 /// Writes the page's part about objects.
@@ -151,42 +159,44 @@ pub fn render(stores: &Stores, objects: &Objects, cluster: &str, now_ms: u64, pa
         .sample(&labels, numbers.misses);
 }
 
-fn namespaces(found: &[(String, Numbers, f64, f64)], cluster: &str, page: &mut MetricText) {
-    let mut rates = |name: &str, help: &str, value: &dyn Fn(&(String, Numbers, f64, f64)) -> f64| {
+fn namespaces(found: &[Shown], cluster: &str, page: &mut MetricText) {
+    type Rate = (&'static str, &'static str, fn(&Shown) -> f64);
+    let rates: [Rate; 2] = [
+        ("brk_ledgeroffloader_offload_rate", "payload offloaded, in bytes per second", |shown| shown.offload_rate),
+        ("brk_ledgeroffloader_read_offload_rate", "payload read from objects, in bytes per second", |shown| {
+            shown.read_rate
+        }),
+    ];
+    for (name, help, rate) in rates {
         let mut family = page.family(name, Kind::Gauge, help);
-        for one in found {
-            family.sample(&[("cluster", cluster), ("namespace", &one.0)], value(one));
+        for shown in found {
+            family.sample(&[("cluster", cluster), ("namespace", &shown.namespace)], rate(shown));
         }
-    };
-    rates("brk_ledgeroffloader_offload_rate", "payload offloaded, in bytes per second", &|one| one.2);
-    rates("brk_ledgeroffloader_read_offload_rate", "payload read from objects, in bytes per second", &|one| one.3);
-    let mut counts = |name: &str, help: &str, samples: &[(&str, &dyn Fn(&Numbers) -> u64)]| {
+    }
+    type Count = (&'static str, &'static str, fn(&Numbers) -> u64);
+    let counts: [Count; 3] = [
+        ("brk_ledgeroffloader_offload_error_total", "attempts to offload that failed", |n| n.offload_errors),
+        ("brk_ledgeroffloader_write_storage_error_total", "attempts that failed because of the store", |n| {
+            n.write_errors
+        }),
+        ("brk_ledgeroffloader_read_offload_error_total", "reads from objects that failed", |n| n.read_errors),
+    ];
+    for (name, help, count) in counts {
         let mut family = page.family(name, Kind::Counter, help);
-        for (namespace, numbers, ..) in found {
-            for (status, value) in samples {
-                let labels = [("cluster", cluster), ("namespace", &**namespace), ("status", *status)];
-                let used = if status.is_empty() { &labels[..2] } else { &labels[..] };
-                family.sample(used, value(numbers));
-            }
+        for shown in found {
+            family.sample(&[("cluster", cluster), ("namespace", &shown.namespace)], count(&shown.numbers));
         }
-    };
-    counts(
-        "brk_ledgeroffloader_offload_error_total",
-        "attempts to offload that failed",
-        &[("", &|n| n.offload_errors)],
-    );
-    let write = "attempts to offload that failed because of the store";
-    counts("brk_ledgeroffloader_write_storage_error_total", write, &[("", &|n| n.write_errors)]);
-    counts(
-        "brk_ledgeroffloader_read_offload_error_total",
-        "reads from objects that failed",
-        &[("", &|n| n.read_errors)],
-    );
-    counts(
-        "brk_ledgeroffloader_delete_offload_ops_total",
-        "attempts whose objects were deleted, and those whose were not yet",
-        &[("succeed", &|n| n.deleted), ("failed", &|n| n.delete_errors)],
-    );
+    }
+    let help = "attempts whose objects were deleted, and those whose were not yet";
+    let mut family = page.family("brk_ledgeroffloader_delete_offload_ops_total", Kind::Counter, help);
+    for Shown { namespace, numbers, .. } in found {
+        let labels = |status| [("cluster", cluster), ("namespace", &**namespace), ("status", status)];
+        family.sample(&labels("succeed"), numbers.deleted).sample(&labels("failed"), numbers.delete_errors);
+    }
+    latencies(found, cluster, page);
+}
+
+fn latencies(found: &[Shown], cluster: &str, page: &mut MetricText) {
     type Part = (&'static str, &'static str, fn(&Numbers) -> Latency);
     let latencies: [Part; 3] = [
         ("brk_ledgeroffloader_read_ledger_latency", "reading a batch from bookies, in microseconds", |n| {
@@ -197,7 +207,7 @@ fn namespaces(found: &[(String, Numbers, f64, f64)], cluster: &str, page: &mut M
     ];
     for (name, help, latency) in latencies {
         let mut family = page.family(name, Kind::Summary, help);
-        for (namespace, numbers, ..) in found {
+        for Shown { namespace, numbers, .. } in found {
             let (labels, latency) = ([("cluster", cluster), ("namespace", &**namespace)], latency(numbers));
             family.suffixed("_sum", &labels, latency.sum.as_micros() as f64).suffixed("_count", &labels, latency.count);
         }
@@ -224,5 +234,43 @@ fn requests(stores: &[Arc<Store>], cluster: &str, page: &mut MetricText) {
         let labels = |direction| [("cluster", cluster), ("store", &*location), ("direction", direction)];
         family.sample(&labels("sent"), store.requests().bytes_sent());
         family.sample(&labels("received"), store.requests().bytes_received());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offload::objects::Sequence;
+    use crate::offload::rig::{self, ONE_OBJECT};
+    use crate::offload::stores::Kinds;
+    use proto::EntryId;
+
+    #[tokio::test]
+    async fn the_page_tells_what_was_offloaded_and_asked_for() {
+        let stores = Stores::new(1, Kinds::All);
+        let store = stores.open(&rig::location()).unwrap();
+        let objects = Objects::new(stores.clone(), 8 << 20);
+        let payloads: Vec<_> = (0..10).map(|number| rig::payload(number, 1000)).collect();
+        let ledger = rig::offloaded(&store, 1, &payloads, ONE_OBJECT).await;
+        let read = objects.read(&ledger, EntryId(0)..EntryId(10), 1 << 20, &mut Sequence::default()).await;
+        assert_eq!(read.unwrap().len(), 10);
+        crate::offload::delete(&store, &ledger.attempt).await.unwrap();
+        let gone = crate::offload::OffloadedLedger { attempt: rig::attempt(2), ..ledger };
+        objects.read(&gone, EntryId(0)..EntryId(1), 1, &mut Sequence::default()).await.unwrap_err();
+        stores.offloading().snapshot(1000);
+        let mut page = MetricText::new();
+        render(&stores, &objects, "c", 3000, &mut page);
+        let page = page.finish();
+        let of = "cluster=\"c\",namespace=\"public/default\"";
+        for line in [
+            format!("brk_ledgeroffloader_read_offload_error_total{{{of}}} 1"),
+            format!("brk_ledgeroffloader_delete_offload_ops_total{{{of},status=\"succeed\"}} 1"),
+            format!("brk_ledgeroffloader_read_offload_index_latency_count{{{of}}} 2"),
+            format!("brk_ledgeroffloader_offload_error_total{{{of}}} 0"),
+            "geminga_object_requests_total{cluster=\"c\",store=\"memory:///rig\",operation=\"delete\"} 2".into(),
+            "geminga_object_cache_hits_total{cluster=\"c\"} 1".into(),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+        }
     }
 }

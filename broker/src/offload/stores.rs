@@ -174,8 +174,9 @@ impl Store {
         self.abilities.get_or_try_init(|| probe::run(self)).await.copied()
     }
 
-    /// Behind the location's prefix.
-    pub(crate) fn path(&self, name: &Path) -> Path {
+    /// A name behind the location's prefix.
+    #[must_use]
+    pub fn path(&self, name: &Path) -> Path {
         if self.prefix.is_root() { name.clone() } else { self.prefix.parts().chain(name.parts()).collect() }
     }
 
@@ -199,7 +200,9 @@ impl Store {
         self.turns.acquire().await.expect("never closed")
     }
 
-    pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
+    /// The store itself; what is asked of it is counted.
+    #[must_use]
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.backend.objects
     }
 

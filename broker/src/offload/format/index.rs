@@ -133,7 +133,7 @@ impl Index {
                 return Err(WRONG);
             }
             // Entries take at least their headers: a row cannot claim more of them than its block has room for.
-            if (length.saturating_sub(BLOCK_HEADER) / ENTRY_HEADER) as u64 <= entries - 1 {
+            if ((length.saturating_sub(BLOCK_HEADER) / ENTRY_HEADER) as u64) < entries {
                 return Err(WRONG);
             }
             offset = offset.checked_add(row.length.into()).ok_or(WRONG)?;

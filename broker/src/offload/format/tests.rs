@@ -279,7 +279,7 @@ fn blocks_hold_about_a_mebibyte_and_a_larger_entry_has_one_of_its_own() {
 fn the_index_of_the_largest_object_lies_in_its_tail() {
     let blocks = 2 * (4_u64 << 30) / BLOCK_BYTES as u64 + 1; // Two neighbours hold more than one block's bytes.
     assert!(blocks * 24 + TRAILER_BYTES as u64 <= TAIL_BYTES);
-    assert!(BLOCK_HEADER + ENTRY_HEADER + (64 << 20) < BLOCK_BYTES_MAX);
+    const { assert!(BLOCK_HEADER + ENTRY_HEADER + (64 << 20) < BLOCK_BYTES_MAX) };
 }
 
 /// The payloads of the checked-in object.

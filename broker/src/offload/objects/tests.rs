@@ -253,7 +253,7 @@ async fn a_store_that_hangs_is_given_up_in_time_and_delays_nobody_else() {
     let slow = rig::offloaded(&house.store, 1, &payloads, ONE_OBJECT).await;
     let quick = rig::offloaded(&house.store, 2, &payloads, ONE_OBJECT).await;
     house.read(&slow, 39..40).await.unwrap();
-    house.faults.only(&slow.attempt.prefix().to_string());
+    house.faults.only(slow.attempt.prefix().as_ref());
     for fault in [Fault::TimeoutBefore, Fault::Drip] {
         house.faults.always(Operation::Get, fault);
         let began = Instant::now();
