@@ -24,13 +24,13 @@ impl<'a> Request<'a> {
         let mut blocks = Vec::new();
         for block in first..object.index.blocks() {
             let place = object.index.block(block);
-            let length = place.length as usize;
+            let weight = Block::weight_at(&place);
             let taken = !blocks.is_empty();
-            if taken && (room < length || cache.contains(BlockKey { object: object.key, block })) {
+            if taken && (room < weight || cache.contains(BlockKey { object: object.key, block })) {
                 break;
             }
-            room = room.saturating_sub(length);
-            blocks.push((block, Block::weight_at(&place)));
+            room = room.saturating_sub(weight);
+            blocks.push((block, weight));
         }
         Self { object, blocks }
     }

@@ -50,11 +50,12 @@ fn error() -> ObjectError {
 #[tokio::test]
 async fn room_is_taken_before_a_request_and_never_beyond_the_bound() {
     let (mut cache, now) = (BlockCache::new(16 * MIB), Instant::now());
-    assert_eq!(cache.share(), 8 * MIB);
+    assert_eq!(cache.share(), 4 * MIB);
     assert_eq!(cache.reserve(object(0), &blocks(0..8), true, now).unwrap().len(), 4, "a quarter for one object");
     assert!(cache.reserve(object(0), &blocks(4..5), true, now).is_none());
     for other in 1..4 {
-        assert_eq!(cache.reserve(object(other), &blocks(0..8), true, now).unwrap().len(), 4);
+        assert!(cache.reserve(object(other), &blocks(0..5), false, now).is_none(), "all ahead or nothing");
+        assert_eq!(cache.reserve(object(other), &blocks(0..4), false, now).unwrap().len(), 4);
     }
     assert_eq!((cache.bytes(), cache.share()), (16 * MIB, 0));
     assert!(cache.reserve(object(9), &blocks(0..1), true, now).is_none(), "everything is coming");
@@ -89,10 +90,27 @@ async fn what_was_read_goes_first_and_what_was_not_is_kept_for_a_while() {
     assert!(cache.reserve(object(8), &blocks(0..1), false, now).is_some());
     assert!(!cache.contains(key(5, 0)) && cache.contains(key(2, 0)), "the one that was read first");
     let later = now + Duration::from_secs(5);
-    assert!(cache.reserve(object(9), &blocks(0..2), false, later).is_some(), "the other that was read");
+    assert!(cache.reserve(object(9), &blocks(0..1), false, later).is_some(), "the other that was read");
     assert!(cache.reserve(object(10), &blocks(0..1), false, later).is_none(), "reading ahead takes nothing away");
     assert!(cache.reserve(object(10), &blocks(0..1), true, later).is_some());
     assert!(!cache.contains(key(0, 0)) && cache.contains(key(1, 0)), "the oldest that was forgotten");
+    assert_eq!(cache.bytes(), 8 * MIB);
+}
+
+#[tokio::test]
+async fn what_came_ahead_goes_before_what_is_wanted_but_only_for_somebody_who_waits() {
+    let (mut cache, now) = (BlockCache::new(8 * MIB), Instant::now());
+    for number in 0..4 {
+        cache.reserve(object(number), &blocks(0..2), true, now).unwrap();
+        cache.arrived(key(number, 0), block(), now);
+        cache.arrived(key(number, 1), block(), now);
+    }
+    assert!(cache.get(key(0, 1)).is_some(), "now somebody wants it");
+    assert!(cache.reserve(object(8), &blocks(0..1), false, now).is_none());
+    assert_eq!(cache.reserve(object(8), &blocks(0..2), true, now).unwrap().len(), 2);
+    let held: Vec<_> = (0..4).map(|number| cache.contains(key(number, 1))).collect();
+    assert_eq!(held, [true, false, false, true], "the oldest that nobody wanted");
+    assert!((0..4).all(|number| cache.contains(key(number, 0))));
     assert_eq!(cache.bytes(), 8 * MIB);
 }
 
@@ -108,7 +126,7 @@ async fn ranges_shrink_when_much_is_coming_or_waits_to_be_read() {
         assert!(cache.bytes() <= 64 * MIB);
     }
     assert!(shares.is_sorted_by(|one, next| one >= next), "{shares:?}");
-    assert_eq!((shares[0], shares[1], shares[11]), (32, 24, 0));
+    assert_eq!((shares[0], shares[2], shares[3], shares[11]), (16, 16, 8, 0));
 }
 
 #[tokio::test]
