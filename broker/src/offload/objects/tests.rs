@@ -319,3 +319,23 @@ async fn indexes_stay_within_their_bound() {
         assert!(numbers.index_bytes <= MIB && numbers.bytes <= 8 * MIB, "{numbers:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_lost_its_end_is_an_alarm_whatever_the_store_says() {
+    use object_store::ObjectStoreExt;
+    let house = House::new(32 * MIB);
+    let ledger = rig::offloaded(&house.store, 1, &payloads(40, 300_000), ONE_OBJECT).await;
+    let path = ledger.attempt.object(0);
+    let whole = house.store.objects().get(&path).await.unwrap().bytes().await.unwrap();
+    for kept in [0, 1, 127, 1000, whole.len() / 2, whole.len() - 1] {
+        house.store.objects().put(&path, whole.slice(..kept).into()).await.unwrap();
+        let fresh = Objects::new(house.objects.shared.stores.clone(), 32 * MIB);
+        let error = fresh.read(&ledger, EntryId(0)..EntryId(1), 1, &mut Sequence::default()).await.unwrap_err();
+        assert!(matches!(error, ObjectError::Corrupt { .. }), "{kept} bytes: {error}");
+    }
+    house.store.objects().put(&path, whole.into()).await.unwrap();
+    house.read(&ledger, 0..1).await.unwrap();
+    house.store.objects().put(&path, Bytes::from(vec![0; 1000]).into()).await.unwrap();
+    let error = house.read(&ledger, 20..21).await.unwrap_err();
+    assert!(matches!(error, ObjectError::Corrupt { .. }), "after it was opened: {error}");
+}
