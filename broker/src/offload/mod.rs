@@ -5,9 +5,9 @@
 //! or an error that names the object; nothing is held beyond the bounds given to the constructors.
 //! Never: knows a topic's record, or decides what is offloaded or deleted.
 //!
-//! A [`Location`] is a URL without credentials, made from what a record or a policy says; [`Stores`] opens it. [`upload`] writes the
-//! objects of an [`Attempt`] and reads them back; [`delete`] removes them. [`Objects`] reads an [`OffloadedLedger`], as
-//! [`ledger::Ledgers::read`] reads a ledger. [`list`] and [`scrub`](scrub()) compare a store with the records.
+//! A [`Location`] is a URL without credentials, made from what a record or a policy says; [`Stores`] opens it. [`upload()`] writes the
+//! objects of an [`Attempt`] and reads them back; [`delete()`] removes them. [`Objects`] reads an [`OffloadedLedger`], as
+//! [`ledger::Ledgers::read`] reads a ledger. [`list()`] and [`scrub()`] compare a store with the records.
 mod location; // Where objects lie, and what they are called.
 mod name;
 
