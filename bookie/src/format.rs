@@ -7,7 +7,7 @@ mod footer;
 mod header;
 
 pub(crate) use batch::{BATCH_HEADER, BatchHead, Kind, RECORD_HEADER, Record};
-pub(crate) use footer::{Footer, INDEX_ENTRY, Row, RowFlags, decode_index, encode_footer, run_crc};
+pub(crate) use footer::{EncodedFooter, Footer, INDEX_ENTRY, Row, RowFlags, decode_index, encode_footer, run_crc};
 pub(crate) use header::{FORMAT_VERSION, HeaderError, SegmentHeader, name_at, put_name};
 
 use proto::EntryId;
@@ -54,6 +54,13 @@ pub(crate) struct IndexEntry {
     /// Of the payload.
     pub(crate) size: u32,
     pub(crate) digest: u32,
+}
+
+impl IndexEntry {
+    /// Of the record: header and payload.
+    pub(crate) fn bytes(&self) -> u64 {
+        RECORD_HEADER as u64 + u64::from(self.size)
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

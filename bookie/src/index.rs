@@ -29,6 +29,8 @@ pub(crate) struct OpenLedger {
     pub(crate) entries: Vec<IndexEntry>,
     pub(crate) confirmed: EntryId,
     pub(crate) flags: RowFlags,
+    /// Of records whose ledger was deleted since.
+    pub(crate) dead_bytes: u64,
 }
 
 /// What a segment without a footer holds.
@@ -167,7 +169,8 @@ impl Index {
             }
             if record.kind == Kind::Tombstone {
                 forget(state, &mut self.entries);
-                open.entries = Vec::new();
+                let dead = std::mem::take(&mut open.entries);
+                open.dead_bytes += dead.iter().map(IndexEntry::bytes).sum::<u64>();
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The segment files: what the journal writes, what readers read, and what a background thread prepares and seals.
 mod keeper;
 mod scan;
+mod seal;
 mod start;
 mod zero_ahead;
 

@@ -1,6 +1,7 @@
 //! Tests of the store as a whole, on the model disk.
 mod corruption;
 mod crashes;
+mod fixtures;
 mod process;
 mod promises;
 mod running;

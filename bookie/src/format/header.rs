@@ -5,8 +5,10 @@ use super::{Generation, SegmentId, put, u32_at, u64_at};
 use crate::disk::{AlignedBuffer, BLOCK};
 
 const MAGIC: [u8; 8] = *b"GEMSEGMT";
-/// What this version writes and the only one it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// What this version writes.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The first that it reads.
+const FORMAT_VERSION_MIN: u32 = 1;
 const NAME_BYTES_MAX: usize = 64;
 const BOOKIE_AT: usize = 32;
 const CLUSTER_AT: usize = 100;
@@ -49,7 +51,7 @@ impl SegmentHeader {
             return Err(HeaderError::Damaged);
         }
         let version = u32_at(block, 8);
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(HeaderError::Version(version));
         }
         let bookie = name_at(block, BOOKIE_AT).and_then(|name| name.parse().ok());

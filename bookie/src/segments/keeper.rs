@@ -5,18 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use proto::EntryId;
 
+use super::seal::write_footer;
 use super::zero_ahead::{AHEAD, CHUNK, ZeroAhead};
 use super::{HEADER_END, Segments};
 use crate::disk::{AlignedBuffer, DiskFile};
 use crate::error::JournalError;
-use crate::format::{Footer, Generation, IndexEntry, Row, SegmentId, encode_footer};
-use crate::index::OpenSegment;
+use crate::format::{Generation, SegmentId};
 use crate::seed::Seed;
 
-/// Index entries that one directory row covers: what a reader fetches at once.
-const RUN_ENTRIES: usize = 2048;
 /// Zeros are made durable in groups of this size, so that the journal's syncs have no growth of the file to carry.
 const ZEROS_PER_SYNC: u64 = 4 << 20;
 /// Batches from here on are bound by bandwidth: zeros before them would only double the bytes.
@@ -274,51 +271,10 @@ impl Kept {
     }
 }
 
-/// Cuts off what lies behind the last batch, appends the footer, and lets the index forget the single entries.
+/// Appends the footer and lets the index forget the single entries.
 fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
     let Some((open, extent)) = segments.index.read().open_segment(segment) else { return Ok(()) };
-    let mut runs = runs(&open);
-    let footer = Footer {
-        segment,
-        generation: extent.generation,
-        data_end: extent.data_end,
-        before: open.before,
-        sequence: open.sequence,
-        rows: 0,
-        rows_offset: 0,
-        rows_crc: 0,
-        file_length: 0,
-    };
-    let (buffer, footer) = encode_footer(footer, &mut runs);
-    let file = segments.file(segment)?;
-    file.set_length(footer.data_end)?;
-    file.write_at(footer.data_end, buffer.bytes())?;
-    file.sync()?;
-    segments.index.write().seal(segment, runs.into_iter().map(|(row, _)| row));
+    let rows = write_footer(segments.file(segment)?.as_ref(), segment, &extent, &open)?;
+    segments.index.write().seal(segment, rows.into_iter());
     Ok(())
-}
-
-fn runs(open: &OpenSegment) -> Vec<(Row, Vec<IndexEntry>)> {
-    let mut ledgers: Vec<_> = open.ledgers.iter().collect();
-    ledgers.sort_unstable_by_key(|(ledger, _)| **ledger);
-    let mut runs = Vec::with_capacity(ledgers.len());
-    for (ledger, held) in ledgers {
-        let nothing: &[IndexEntry] = &[]; // A ledger that was only fenced or deleted here has a row as well.
-        let pieces: Vec<&[IndexEntry]> =
-            if held.entries.is_empty() { vec![nothing] } else { held.entries.chunks(RUN_ENTRIES).collect() };
-        for piece in pieces {
-            let row = Row {
-                ledger: *ledger,
-                first: piece.first().map_or(EntryId::FIRST, |entry| entry.entry),
-                end: piece.last().map_or(EntryId::FIRST, |entry| entry.entry.next()),
-                confirmed: held.confirmed,
-                offset: 0,
-                count: 0,
-                flags: held.flags,
-                crc: 0,
-            };
-            runs.push((row, piece.to_vec()));
-        }
-    }
-    runs
 }

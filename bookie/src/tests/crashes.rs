@@ -192,3 +192,23 @@ fn a_first_start_may_lose_power_at_each_operation() {
         }
     }
 }
+
+/// A trailer that is durable before the index it vouches for would turn entries that are held into Unknown for good.
+#[test]
+fn sealing_may_lose_power_at_each_operation() {
+    for operations in 0..8 {
+        for number in 0..100 {
+            let disk = SimDisk::new();
+            let mut store = open(&disk, 1).unwrap();
+            store.step((0..200).map(|entry| add(entry, 1 + entry % 2, entry / 2, 20)).collect()).unwrap();
+            disk.fail_after(operations);
+            store.close();
+            disk.lose_power(number);
+            let mut store = open(&disk, 2).unwrap();
+            for ledger in [1, 2] {
+                let found = ask(&mut store, read(1, ledger, 0, 100));
+                assert_eq!(found.entries.len(), 100, "{operations} operations, seed {number}: {}", found.reason);
+            }
+        }
+    }
+}
