@@ -1,10 +1,12 @@
 //! Tests of the store as a whole, on the model disk.
+mod clients;
 mod corruption;
 mod crashes;
 mod fixtures;
 mod process;
 mod promises;
 mod running;
+mod space;
 
 use std::sync::Arc;
 
@@ -27,11 +29,15 @@ pub(crate) fn options() -> Options {
 
 /// Opens as a process does: claims, stores the identity at the first start.
 pub(crate) fn open(disk: &SimDisk, seed: u64) -> Result<Store, OpenError> {
+    open_sized(disk, seed, options().segment_bytes)
+}
+
+pub(crate) fn open_sized(disk: &SimDisk, seed: u64, segment_bytes: u64) -> Result<Store, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     if Identity::claim(disk.as_ref())?.is_none() {
         identity().store(disk.as_ref())?;
     }
-    Store::open(disk, &identity(), Options { seed, ..options() })
+    Store::open(disk, &identity(), Options { seed, segment_bytes, ..options() })
 }
 
 /// Deterministic bytes of an entry.

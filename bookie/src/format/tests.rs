@@ -13,7 +13,10 @@ fn header() -> SegmentHeader {
 
 #[test]
 fn names_of_segments_read_as_they_are_written() {
-    assert_eq!(SegmentId::from_file_name(&SegmentId(12).file_name()), Some(SegmentId(12)));
+    for id in [SegmentId(12), SegmentId::FIRST_SORTED, SegmentId(u64::MAX)] {
+        assert_eq!(SegmentId::from_file_name(&id.file_name()), Some(id));
+    }
+    assert_eq!(SegmentId::FIRST_SORTED.file_name(), "sorted-00000000000000000001");
     for other in ["segment-12", "segment-00000000000000000000", "segment-+0000000000000000012", "lock"] {
         assert_eq!(SegmentId::from_file_name(other), None, "{other}");
     }

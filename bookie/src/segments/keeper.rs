@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::seal::write_footer;
 use super::zero_ahead::{AHEAD, CHUNK, ZeroAhead};
-use super::{HEADER_END, Segments};
+use super::{Begun, HEADER_END, Segments};
 use crate::disk::{AlignedBuffer, DiskFile};
 use crate::error::JournalError;
 use crate::format::{Generation, SegmentId};
@@ -25,6 +25,15 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) segment: SegmentId,
     pub(crate) generation: Generation,
+}
+
+/// How busy the journal is: whoever can wait asks for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pressure {
+    /// Written since the start.
+    pub(crate) batches: u64,
+    /// The last one was bound by the disk's bandwidth.
+    pub(crate) flood: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +53,7 @@ struct State {
     /// The disk refused. The journal will hear of it itself.
     unprepared: bool,
     flood: bool,
+    batches: u64,
     to_seal: VecDeque<SegmentId>,
     stopping: bool,
 }
@@ -89,6 +99,7 @@ impl Keeper {
     pub(crate) fn claim(&self, end: u64, batch_bytes: u64) {
         let mut state = self.state.lock();
         state.flood = FLOOD_BATCH <= batch_bytes;
+        state.batches += 1;
         while state.active.as_mut().is_some_and(|kept| !kept.zeros.claim(end)) {
             self.finished.wait(&mut state);
         }
@@ -111,8 +122,8 @@ impl Keeper {
             Some(next) => next,
             None => {
                 let generation = self.generation();
-                let file = self.segments.create(segment, generation)?;
-                self.kept(Active { file, segment, generation })
+                let Begun { file, written } = self.segments.begin(segment, generation)?;
+                self.kept(Active { file, segment, generation }, written)
             }
         };
         assert_eq!(kept.active.segment, segment, "segments follow each other");
@@ -122,6 +133,12 @@ impl Keeper {
         drop(state);
         self.work.notify_one();
         Ok(active)
+    }
+
+    /// How busy the journal is.
+    pub(crate) fn pressure(&self) -> Pressure {
+        let state = self.state.lock();
+        Pressure { batches: state.batches, flood: state.flood }
     }
 
     /// One piece of work, if there is any.
@@ -169,8 +186,8 @@ impl Keeper {
         Generation(self.generations.lock().next())
     }
 
-    fn kept(&self, active: Active) -> Kept {
-        let zeros = ZeroAhead::new(HEADER_END, self.segments.options.segment_bytes);
+    fn kept(&self, active: Active, written: u64) -> Kept {
+        let zeros = ZeroAhead::new(HEADER_END, written, self.segments.options.segment_bytes);
         Kept { active, zeros, unsynced: 0 }
     }
 
@@ -180,6 +197,7 @@ impl Keeper {
                 let length = usize::try_from(chunk.end - chunk.start).expect("a chunk is small");
                 let outcome = active.file.write_at(chunk.start, &self.zeros.bytes()[..length]);
                 let outcome = outcome.and_then(|()| if sync { active.file.sync() } else { Ok(()) });
+                self.segments.traffic.zeros.add(chunk.end - chunk.start);
                 if let Err(error) = &outcome {
                     // Not the journal's bytes: it goes on and finds out itself whether the disk is broken.
                     tracing::warn!(segment = active.segment.0, %error, "cannot zero ahead");
@@ -187,11 +205,13 @@ impl Keeper {
                 self.finish(&active, &chunk, outcome.is_ok());
             }
             Work::Prepare(segment, generation) => {
-                let outcome = self.segments.create(segment, generation);
+                let outcome = self.segments.begin(segment, generation);
                 let mut state = self.state.lock();
                 state.preparing = false;
                 match outcome {
-                    Ok(file) => state.next = Some(self.kept(Active { file, segment, generation })),
+                    Ok(Begun { file, written }) => {
+                        state.next = Some(self.kept(Active { file, segment, generation }, written));
+                    }
                     // The journal cannot create it either, and ends the process.
                     Err(error) => {
                         state.unprepared = true;
@@ -274,7 +294,8 @@ impl Kept {
 /// Appends the footer and lets the index forget the single entries.
 fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
     let Some((open, extent)) = segments.index.read().open_segment(segment) else { return Ok(()) };
-    let rows = write_footer(segments.file(segment)?.as_ref(), segment, &extent, &open)?;
-    segments.index.write().seal(segment, rows.into_iter());
+    let (rows, bytes) = write_footer(segments.file(segment)?.as_ref(), segment, &extent, &open)?;
+    segments.traffic.upkeep.add(bytes);
+    segments.index.write().seal(segment, &rows);
     Ok(())
 }

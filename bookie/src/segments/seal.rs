@@ -1,23 +1,27 @@
-//! Closing a segment with a footer.
+//! Closing a segment with a footer, and reading one.
 use std::io;
+use std::sync::Arc;
 
 use proto::EntryId;
 
-use crate::disk::{BLOCK, DiskFile};
-use crate::format::{EncodedFooter, Footer, IndexEntry, Row, SegmentId, encode_footer};
+use super::HEADER_END;
+use super::scan::Window;
+use crate::disk::{AlignedBuffer, BLOCK, DiskFile};
+use crate::format::{EncodedFooter, Footer, Generation, IndexEntry, Row, SegmentId, encode_footer};
 use crate::index::{Extent, OpenLedger, OpenSegment};
 
 /// Index entries that one directory row covers: what a reader fetches at once.
 const RUN_ENTRIES: usize = 2048;
 
-/// Appends the footer to what is in `file` and makes both durable. A file at least half full keeps its length, so that its blocks
-/// need not be written first when it is used again; what others have too much is cut off.
+/// Appends the footer to what is in `file` and makes both durable. A file at least half full keeps its length, so that its
+/// blocks need not be written first when it is used again, and so does one that is free at once; what others have too much is cut
+/// off. Gives the directory, and how many bytes were written.
 pub(crate) fn write_footer(
     file: &dyn DiskFile,
     segment: SegmentId,
     extent: &Extent,
     open: &OpenSegment,
-) -> io::Result<Vec<Row>> {
+) -> io::Result<(Vec<Row>, u64)> {
     let mut runs = runs(open);
     let footer = Footer {
         segment,
@@ -31,7 +35,8 @@ pub(crate) fn write_footer(
         file_length: 0,
     };
     let length = file.length()?;
-    let length_min = if length / 2 <= extent.data_end { length / BLOCK as u64 * BLOCK as u64 } else { 0 };
+    let keeps = length / 2 <= extent.data_end || open.ledgers.is_empty();
+    let length_min = if keeps { length / BLOCK as u64 * BLOCK as u64 } else { 0 };
     let EncodedFooter { body, trailer, footer } = encode_footer(footer, length_min, &mut runs);
     if footer.file_length < length {
         file.set_length(footer.file_length)?;
@@ -40,7 +45,28 @@ pub(crate) fn write_footer(
     file.sync()?;
     file.write_at(footer.trailer_offset(), trailer.bytes())?; // It vouches for what is durable now.
     file.sync()?;
-    Ok(runs.into_iter().map(|(row, _)| row).collect())
+    Ok((runs.into_iter().map(|(row, _)| row).collect(), (body.len() + trailer.len()) as u64))
+}
+
+/// The footer and its directory, if they are whole. What the directory's runs point to is not looked at.
+pub(crate) fn read_footer(
+    file: &Arc<dyn DiskFile>,
+    segment: SegmentId,
+    generation: Generation,
+) -> io::Result<Option<(Footer, Vec<Row>)>> {
+    // A torn tail may leave a length that is no whole block.
+    let length = file.length()? / BLOCK as u64 * BLOCK as u64;
+    let Some(trailer_at) = length.checked_sub(BLOCK as u64).filter(|at| HEADER_END <= *at) else { return Ok(None) };
+    let mut block = AlignedBuffer::zeroed(BLOCK);
+    file.read_at(trailer_at, block.bytes_mut())?;
+    let Some(footer) = Footer::read(block.bytes(), segment, generation, length) else { return Ok(None) };
+    // The trailer's own check has bounded the rows by the file.
+    let mut window = Window::of_size(file.clone(), BLOCK);
+    let rows = footer.rows(window.get(footer.rows_offset, footer.rows_bytes())?);
+    if rows.is_none() {
+        tracing::warn!(%segment, "a footer is damaged");
+    }
+    Ok(rows.map(|rows| (footer, rows)))
 }
 
 fn runs(open: &OpenSegment) -> Vec<(Row, Vec<IndexEntry>)> {
