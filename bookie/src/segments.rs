@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -42,13 +43,18 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Of windows read from segments.
     pub cache_bytes: usize,
+    /// How long a sealed segment is left as the journal wrote it.
+    pub rewrite_after: Duration,
+    /// Bytes read and written per second to rewrite segments.
+    pub rewrite_rate: u64,
     /// From where the generations of files are drawn. Different for each start.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, seed: 0 }
+        let (rewrite_after, rewrite_rate) = (Duration::from_secs(5 * 60), 64 << 20);
+        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, rewrite_after, rewrite_rate, seed: 0 }
     }
 }
 

@@ -74,6 +74,7 @@ impl Space {
     /// For a store as it was found: `settled` is what its manifest says, and sorted segments from `next` on do not exist.
     pub(crate) fn new(segments: Arc<Segments>, keeper: Arc<Keeper>, settled: SegmentId, next: SegmentId) -> Self {
         let generations = Seed::new(!segments.options.seed); // Others than the keeper draws.
+        let pace = Pace::new(segments.options.rewrite_rate);
         Self {
             segments,
             keeper,
@@ -86,7 +87,7 @@ impl Space {
             pass: None,
             switch: None,
             retired: Vec::new(),
-            pace: Pace::default(),
+            pace,
             look_at: Duration::ZERO,
             rewrite_at: Duration::ZERO,
             unsettled: false,
@@ -190,7 +191,7 @@ impl Space {
                 return false;
             }
         };
-        let Some(Choice { segments, major }) = choose(&candidates, room, self.segments.options.segment_bytes) else {
+        let Some(Choice { segments, major }) = choose(&candidates, room, &self.segments.options) else {
             return false;
         };
         match Pass::begin(&self.segments, segments, self.next) {

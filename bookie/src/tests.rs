@@ -24,7 +24,7 @@ pub(crate) fn identity() -> Identity {
 
 /// Small segments, so that few entries fill them.
 pub(crate) fn options() -> Options {
-    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: 1 }
+    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: 1, ..Options::default() }
 }
 
 /// Opens as a process does: claims, stores the identity at the first start.

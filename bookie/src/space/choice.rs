@@ -3,11 +3,8 @@ use std::time::Duration;
 
 use crate::format::{INDEX_ENTRY, SegmentId};
 use crate::index::Usage;
+use crate::segments::Options;
 
-/// How long a segment is left as the journal wrote it: much is deleted or read before it is that old.
-pub(super) const AGE: Duration = Duration::from_secs(5 * 60);
-/// How much longer segments wait for others to be sorted with: what one pass takes becomes one run per ledger.
-pub(super) const GATHER: Duration = Duration::from_secs(5 * 60);
 /// Segments of one pass, and what is wanted in them.
 pub(super) const PASS_SEGMENTS: usize = 16;
 const PASS_BYTES: u64 = 1 << 30;
@@ -45,8 +42,10 @@ pub(super) struct Choice {
 }
 
 /// The next pass, if it is time for one. `room` is what the disk still has.
-/// `segment_bytes` is what a segment may grow to.
-pub(super) fn choose(candidates: &[Candidate], room: u64, segment_bytes: u64) -> Option<Choice> {
+///
+/// What is old waits as long again for others to be sorted with: what one pass takes becomes one run per ledger.
+pub(super) fn choose(candidates: &[Candidate], room: u64, options: &Options) -> Option<Choice> {
+    let (age, segment_bytes) = (options.rewrite_after, options.segment_bytes);
     let wanted = candidates.iter().filter(|candidate| !candidate.usage.dead);
     let (mut first, others): (Vec<&Candidate>, Vec<_>) = wanted.partition(|candidate| candidate.is_mostly_dead());
     // What gives most for what it takes comes first, in case there is little room.
@@ -54,9 +53,9 @@ pub(super) fn choose(candidates: &[Candidate], room: u64, segment_bytes: u64) ->
     first.sort_by_key(|candidate| wanted_per_mille(&candidate.usage));
     let (sorted, others): (Vec<&Candidate>, Vec<_>) =
         others.into_iter().partition(|candidate| candidate.usage.segment.is_sorted());
-    let (mut old, young): (Vec<&Candidate>, Vec<_>) = others.into_iter().partition(|candidate| AGE <= candidate.age);
+    let (mut old, young): (Vec<&Candidate>, Vec<_>) = others.into_iter().partition(|candidate| age <= candidate.age);
     old.sort_by_key(|candidate| candidate.usage.segment);
-    let waited = old.iter().any(|candidate| AGE + GATHER <= candidate.age);
+    let waited = old.iter().any(|candidate| 2 * age <= candidate.age);
     if young.is_empty() || waited || PASS_SEGMENTS <= old.len() {
         // In parts of like size: a small rest would get short runs.
         let passes = old.len().div_ceil(PASS_SEGMENTS).max(1);
@@ -97,6 +96,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const AGE: Duration = Duration::from_secs(5 * 60);
 
     fn candidate(number: u64, live_mib: u64, age: Duration) -> Candidate {
         let (segment, live_bytes) = (SegmentId(number), live_mib * MIB);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn numbers(candidates: &[Candidate], room: u64) -> Vec<u64> {
-        choose(candidates, room, 64 * MIB)
+        choose(candidates, room, &Options::default())
             .into_iter()
             .flat_map(|choice| choice.segments)
             .map(|segment| segment.0)
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(numbers(&all(AGE), u64::MAX), [1, 2, 3]);
         let younger = [candidate(1, 60, AGE), candidate(2, 60, Duration::ZERO)];
         assert!(numbers(&younger, u64::MAX).is_empty(), "it waits for the other");
-        let waited = [candidate(1, 60, AGE + GATHER), candidate(2, 60, Duration::ZERO)];
+        let waited = [candidate(1, 60, 2 * AGE), candidate(2, 60, Duration::ZERO)];
         assert_eq!(numbers(&waited, u64::MAX), [1], "but not for ever");
         let sorted = [candidate(SegmentId::FIRST_SORTED.0, 60, 10 * AGE)];
         assert!(numbers(&sorted, u64::MAX).is_empty(), "once is enough");
@@ -138,8 +138,8 @@ mod tests {
             candidate(sorted, 5, Duration::ZERO),
         ];
         assert_eq!(numbers(&all, u64::MAX), [sorted, 1]);
-        assert!(!choose(&all, u64::MAX, 64 * MIB).unwrap().major);
-        assert!(choose(&[candidate(1, 60, AGE)], u64::MAX, 64 * MIB).unwrap().major);
+        assert!(!choose(&all, u64::MAX, &Options::default()).unwrap().major);
+        assert!(choose(&[candidate(1, 60, AGE)], u64::MAX, &Options::default()).unwrap().major);
     }
 
     #[test]

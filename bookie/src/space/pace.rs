@@ -3,8 +3,6 @@ use std::time::Duration;
 
 use crate::segments::Pressure;
 
-/// Bytes read and written per second.
-const RATE: u64 = 64 << 20;
 /// How long the journal must have written only small batches.
 const CALM: Duration = Duration::from_secs(1);
 /// How long large batches may hold everything up. Then it goes on slowly, since a store that is only ever filled runs full.
@@ -12,8 +10,10 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 const SLOWER: u32 = 8;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    /// Bytes read and written per second.
+    rate: u64,
     /// What was done so far is paid for then.
     ready_at: Duration,
     batches: u64,
@@ -27,6 +27,11 @@ struct Flood {
 }
 
 impl Pace {
+    /// For so many bytes per second.
+    pub(super) fn new(rate: u64) -> Self {
+        Self { rate: rate.max(1), ready_at: Duration::ZERO, batches: 0, flood: None }
+    }
+
     /// How long to wait before more is done, if at all.
     pub(super) fn wait(&mut self, now: Duration, pressure: Pressure) -> Option<Duration> {
         let batches = std::mem::replace(&mut self.batches, pressure.batches);
@@ -45,7 +50,7 @@ impl Pace {
     /// So much was read and written.
     pub(super) fn spent(&mut self, now: Duration, bytes: u64) {
         let slower = if self.flood.is_some() { SLOWER } else { 1 };
-        let price = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / RATE) * slower;
+        let price = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / self.rate) * slower;
         self.ready_at = self.ready_at.max(now) + price;
     }
 }
@@ -55,6 +60,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const RATE: u64 = 64 << 20;
 
     fn calm() -> Pressure {
         Pressure { batches: 0, flood: false }
@@ -77,13 +83,13 @@ mod tests {
 
     #[test]
     fn no_more_than_the_rate_is_moved() {
-        let bytes = moved(&mut Pace::default(), SECOND, 10, |_| calm());
+        let bytes = moved(&mut Pace::new(RATE), SECOND, 10, |_| calm());
         assert!((10 * RATE - (2 << 20)..=10 * RATE + (1 << 20)).contains(&bytes), "{bytes}");
     }
 
     #[test]
     fn nothing_is_moved_while_a_flood_runs_and_it_goes_on_behind_it() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(RATE);
         let flood = |now: Duration| Pressure { batches: now.as_millis() as u64, flood: true };
         assert_eq!(moved(&mut pace, SECOND, 60, flood), 0);
         // The last batch was a large one, and none has come since.
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_flood_without_end_slows_it_down_to_an_eighth() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(RATE);
         let flood = |now: Duration| Pressure { batches: now.as_millis() as u64, flood: true };
         moved(&mut pace, SECOND, 600, flood);
         let bytes = moved(&mut pace, 601 * SECOND, 80, flood);
