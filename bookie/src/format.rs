@@ -10,7 +10,7 @@ mod manifest;
 pub(crate) use batch::{BATCH_HEADER, BatchHead, Kind, RECORD_HEADER, Record};
 pub(crate) use footer::{EncodedFooter, Footer, INDEX_ENTRY, Row, RowFlags, decode_index, encode_footer, run_crc};
 
-pub(crate) use header::{FORMAT_VERSION, HeaderError, SegmentHeader, name_at, put_name};
+pub(crate) use header::{FORMAT_VERSION, HeaderError, SegmentHeader, VERSION_WITH_MANIFEST, name_at, put_name};
 pub(crate) use manifest::{Listed, MANIFEST_VERSION, Manifest};
 
 use proto::EntryId;

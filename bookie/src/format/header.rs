@@ -9,6 +9,8 @@ const MAGIC: [u8; 8] = *b"GEMSEGMT";
 pub(crate) const FORMAT_VERSION: u32 = 2;
 /// The first that it reads.
 const FORMAT_VERSION_MIN: u32 = 1;
+/// From this on a directory had a manifest before it had a segment.
+pub(crate) const VERSION_WITH_MANIFEST: u32 = 2;
 const NAME_BYTES_MAX: usize = 64;
 const BOOKIE_AT: usize = 32;
 const CLUSTER_AT: usize = 100;
@@ -44,6 +46,15 @@ impl SegmentHeader {
         let crc = crc32c::crc32c(&block[16..]);
         put(block, 12, &crc.to_le_bytes());
         buffer
+    }
+
+    /// Of a whole header of any version.
+    pub(crate) fn version(block: &[u8]) -> Option<u32> {
+        match Self::decode(block) {
+            Ok(_) => Some(u32_at(block, 8)),
+            Err(HeaderError::Version(version)) => Some(version),
+            Err(HeaderError::Damaged) => None,
+        }
     }
 
     pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderError> {

@@ -55,6 +55,8 @@ struct State {
     flood: bool,
     batches: u64,
     to_seal: VecDeque<SegmentId>,
+    /// The disk refused. They are tried again when the next segment is full.
+    unsealed: Vec<SegmentId>,
     stopping: bool,
 }
 
@@ -115,6 +117,8 @@ impl Keeper {
         while state.preparing {
             self.finished.wait(&mut state);
         }
+        let unsealed = std::mem::take(&mut state.unsealed);
+        state.to_seal.extend(unsealed);
         if let Some(full) = state.active.take() {
             state.to_seal.push_back(full.active.segment);
         }
@@ -237,8 +241,9 @@ impl Keeper {
 
     fn seal(&self, segment: SegmentId) {
         if let Err(error) = seal(&self.segments, segment) {
-            // It stays in memory and is scanned at the next start.
+            // It stays in memory; if the process ends before it is sealed, it is scanned at the next start.
             tracing::warn!(segment = segment.0, %error, "cannot seal a segment");
+            self.state.lock().unsealed.push(segment);
         }
     }
 }

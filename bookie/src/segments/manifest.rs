@@ -4,7 +4,7 @@ use std::io;
 use super::spares::is_spare;
 use crate::disk::{AlignedBuffer, BLOCK, Disk};
 use crate::error::OpenError;
-use crate::format::{HeaderError, MANIFEST_VERSION, Manifest, SegmentId};
+use crate::format::{HeaderError, MANIFEST_VERSION, Manifest, SegmentHeader, SegmentId, VERSION_WITH_MANIFEST};
 use crate::identity::Identity;
 
 const NAME: &str = "manifest";
@@ -23,13 +23,16 @@ pub(crate) enum NotStored {
 }
 
 /// The manifest of a directory with these files. A directory that has none gets one, unless it holds what only one with a manifest
-/// can hold.
+/// can hold: a manifest that is gone must not pass for one that lists nothing, nor its tombstones for marks that never were.
 pub(super) fn load(disk: &dyn Disk, identity: &Identity, names: &[String]) -> Result<Manifest, OpenError> {
     let path = disk.place().join(NAME);
     if !names.iter().any(|name| name == NAME) {
-        let sorted = |name: &str| SegmentId::from_file_name(name).is_some_and(SegmentId::is_sorted);
-        if let Some(found) = names.iter().find(|name| sorted(name) || is_spare(name)) {
-            return Err(OpenError::ManifestMissing { path, found: found.clone() });
+        for name in names {
+            let had_one =
+                needs_manifest(disk, name).map_err(|error| OpenError::disk(disk.place().join(name), "read", error))?;
+            if had_one {
+                return Err(OpenError::ManifestMissing { path, found: name.clone() });
+            }
         }
         let manifest = Manifest::empty(identity.bookie.clone(), identity.cluster.clone());
         store(disk, &manifest).map_err(|error| match error {
@@ -50,6 +53,20 @@ pub(super) fn load(disk: &dyn Disk, identity: &Identity, names: &[String]) -> Re
         }
         Err(HeaderError::Version(found)) => Err(OpenError::Version { path, found, known: MANIFEST_VERSION }),
         Err(HeaderError::Damaged) => Err(OpenError::Corrupt { path, offset: 0, what: "the manifest" }),
+    }
+}
+
+/// Whether a file of this name shows that there was a manifest.
+fn needs_manifest(disk: &dyn Disk, name: &str) -> io::Result<bool> {
+    match SegmentId::from_file_name(name) {
+        Some(segment) if !segment.is_sorted() => {
+            let mut block = AlignedBuffer::zeroed(BLOCK);
+            let count = disk.open(name)?.read_at(0, block.bytes_mut())?;
+            let version = SegmentHeader::version(&block.bytes()[..count]);
+            Ok(version.is_some_and(|version| VERSION_WITH_MANIFEST <= version))
+        }
+        Some(_) => Ok(true),
+        None => Ok(is_spare(name)),
     }
 }
 

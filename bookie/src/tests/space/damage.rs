@@ -95,6 +95,46 @@ fn a_segment_whose_directory_is_damaged_is_not_dropped() {
     assert!(!disk.list().unwrap().contains(&damaged), "{:?}", disk.list());
 }
 
+/// Goal: what the disk refused to seal once does not keep space from coming back until the next start.
+#[test]
+fn a_segment_that_could_not_be_sealed_is_sealed_later() {
+    let disk = SimDisk::new();
+    let (mut store, mut clock) = (open(&disk, 1).unwrap(), Duration::ZERO);
+    for entry in 0..16 {
+        assert_eq!(status(&mut store, add(1, 1, entry, 3900)), Status::Ok); // The keeper does nothing meanwhile.
+    }
+    let unsealed = store.segments.index.read().open_segments();
+    assert_eq!(unsealed.len(), 2);
+    disk.fail_after(0);
+    while store.turn() {}
+    disk.recover();
+    assert_eq!(store.segments.index.read().open_segments(), unsealed, "it could not be sealed");
+    fill(&mut store, &[2], 0..16, 3900);
+    assert!(!store.segments.index.read().open_segments().contains(&unsealed[0]));
+    assert_eq!(ask(&mut store, read(1, 1, 0, 16)).entries.len(), 16);
+    assert_eq!(status(&mut store, delete(1, 1)), Status::Ok);
+    pass_time(&mut store, &mut clock, 5 * SECOND);
+    assert!(!disk.list().unwrap().contains(&unsealed[0].file_name()), "and its space comes back");
+}
+
+/// A manifest that is gone must not pass for one that never was: its tombstones are permissions, its absence is none.
+#[test]
+fn a_directory_that_only_lost_its_manifest_is_refused() {
+    let disk = SimDisk::new();
+    let mut store = open(&disk, 1).unwrap();
+    assert_eq!(status(&mut store, add(1, 1, 0, 100)), Status::Ok);
+    drop(store);
+    disk.kill();
+    disk.remove("manifest").unwrap();
+    disk.sync_directory().unwrap();
+    for life in 2..4 {
+        let outcome = open(&disk, life);
+        assert!(matches!(outcome, Err(OpenError::ManifestMissing { .. })), "{outcome:?}");
+        disk.kill();
+    }
+    assert!(!disk.list().unwrap().contains(&"manifest".into()), "nothing was made up");
+}
+
 fn sorted() -> SimDisk {
     let (disk, mut store) = interleaved();
     pass_time(&mut store, &mut Duration::ZERO.clone(), LONG);
