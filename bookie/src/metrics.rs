@@ -7,7 +7,8 @@
 //! `bookie_ledgers_count`, `bookie_entries_count` · `bookie_read_cache_size` (bytes), `bookie_read_cache_hits`,
 //! `bookie_read_cache_misses` (windows) · `bookie_index_bytes` (bytes in memory) ·
 //! `bookie_ACTIVE_ENTRY_LOG_COUNT` (sealed segments), `bookie_ACTIVE_ENTRY_LOG_SPACE_BYTES`, `bookie_segment_live_bytes`,
-//! `bookie_segment_dead_bytes` (of these) · `bookie_DELETED_LEDGER_TOTAL` (tombstones) ·
+//! `bookie_segment_dead_bytes` (of these) · `bookie_spare_segments`, `bookie_spare_segment_bytes` (files kept to be used again) ·
+//! `bookie_DELETED_LEDGER_TOTAL` (tombstones) ·
 //! `bookie_RECLAIMED_DELETION_SPACE_BYTES`, `bookie_RECLAIMED_COMPACTION_SPACE_BYTES` (freed by dropping and by rewriting) ·
 //! `bookie_MAJOR_COMPACTION_TOTAL`, `bookie_MINOR_COMPACTION_TOTAL` (passes) · `bookie_segments_dropped_total`,
 //! `bookie_segments_rewritten_total`, `bookie_segments_recycled_total` · `bookie_zero_ahead_bytes_total`,
@@ -147,6 +148,9 @@ impl Handle {
         page.single("bookie_segment_live_bytes", Kind::Gauge, "Bytes of records in sealed segments", live);
         let dead = sum(|usage| usage.bytes - usage.live_bytes);
         page.single("bookie_segment_dead_bytes", Kind::Gauge, "Bytes of deleted ledgers in sealed segments", dead);
+        let (spares, bytes) = self.shared.segments.spares.counts();
+        page.single("bookie_spare_segments", Kind::Gauge, "Files kept to be used again", spares);
+        page.single("bookie_spare_segment_bytes", Kind::Gauge, "Bytes of these files", bytes);
         let traffic = &self.shared.segments.traffic;
         let counters: [(&str, &str, u64); 12] = [
             ("bookie_DELETED_LEDGER_TOTAL", "Ledgers deleted here", deleted),

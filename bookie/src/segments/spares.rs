@@ -18,35 +18,42 @@ pub(crate) struct Spares {
 }
 
 #[derive(Debug)]
+struct Spare {
+    name: String,
+    length: u64,
+}
+
+#[derive(Debug)]
 struct State {
-    names: Vec<String>,
+    kept: Vec<Spare>,
     /// Of the next file's name.
     number: u64,
 }
 
 impl Spares {
     pub(super) fn new(segment_bytes: u64) -> Self {
-        Self { segment_bytes, state: Mutex::new(State { names: Vec::new(), number: 1 }) }
+        Self { segment_bytes, state: Mutex::new(State { kept: Vec::new(), number: 1 }) }
     }
 
     /// Takes in the spares among the files that were there at start.
     pub(super) fn find(&self, disk: &dyn Disk, names: &[String]) -> io::Result<()> {
         for name in names.iter().filter(|name| is_spare(name)) {
-            let wanted = self.wants(disk.open(name)?.length()?);
-            if !wanted {
+            let length = disk.open(name)?.length()?;
+            if !self.wants(length) {
                 disk.remove(name)?;
                 continue;
             }
             let mut state = self.state.lock();
             state.number = state.number.max(number(name).unwrap_or(0) + 1);
-            state.names.push(name.clone());
+            state.kept.push(Spare { name: name.clone(), length });
         }
         Ok(())
     }
 
     /// Keeps the file or removes it. The directory is not synced: should the old name come back, a start frees the file again.
     pub(crate) fn free(&self, disk: &dyn Disk, name: &str) -> io::Result<()> {
-        if !self.wants(disk.open(name)?.length()?) {
+        let length = disk.open(name)?.length()?;
+        if !self.wants(length) {
             return disk.remove(name);
         }
         let spare = {
@@ -55,18 +62,24 @@ impl Spares {
             format!("{PREFIX}{:020}", state.number - 1)
         };
         disk.rename(name, &spare)?;
-        self.state.lock().names.push(spare);
+        self.state.lock().kept.push(Spare { name: spare, length });
         Ok(())
     }
 
     /// A file to write again.
     pub(super) fn take(&self) -> Option<String> {
-        self.state.lock().names.pop()
+        self.state.lock().kept.pop().map(|spare| spare.name)
+    }
+
+    /// How many files are kept, and their bytes.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.kept.len(), state.kept.iter().map(|spare| spare.length).sum())
     }
 
     fn wants(&self, length: u64) -> bool {
         let fits = self.segment_bytes / 2 <= length && length <= 2 * self.segment_bytes;
-        fits && self.state.lock().names.len() < SPARES_MAX
+        fits && self.state.lock().kept.len() < SPARES_MAX
     }
 }
 

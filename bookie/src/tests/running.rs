@@ -140,6 +140,7 @@ async fn readers_and_writers_go_on_while_space_is_given_back() {
     let page = page.finish();
     assert!(page.lines().any(|line| line == "bookie_DELETED_LEDGER_TOTAL 8"), "{page}");
     assert!(page.lines().any(|line| line == "bookie_MAJOR_COMPACTION_TOTAL 0"), "{page}");
+    assert!(page.lines().any(|line| line.starts_with("bookie_spare_segments ") && !line.ends_with(" 0")), "{page}");
     drop((session, segments)); // The directory's lock goes with its last holder.
     tokio::task::spawn_blocking(move || bookie.stop()).await.unwrap();
     let bookie = running(directory.path());
