@@ -254,12 +254,9 @@ impl Index {
         before.max(unsealed.copied().unwrap_or(self.next))
     }
 
-    /// A sorted segment whose entries are still found elsewhere. Gives its runs by ledger, in order.
-    pub(crate) fn prepare(&mut self, segment: SegmentId, extent: Extent, rows: &[Row]) -> Vec<(LedgerId, Run)> {
-        let mut state = Segment::new(extent);
-        let runs = state.seal(segment, rows).map(|(row, run)| (row.ledger, run)).collect();
+    /// Takes in a sorted segment whose entries are still found elsewhere.
+    pub(crate) fn hold(&mut self, Prepared { segment, state, .. }: Prepared) {
         self.segments.insert(segment, state);
-        runs
     }
 
     /// How many entries of the ledger lie in these segments. `None` when it is deleted.
@@ -278,7 +275,7 @@ impl Index {
             self.segments.get_mut(&run.segment).expect("runs lie in segments that are held").lose(&run);
         }
         for run in new {
-            self.segments.get_mut(&run.segment).expect("it was prepared").gain(run);
+            self.segments.get_mut(&run.segment).expect("it is held").gain(run);
             state.runs.push(*run);
         }
         state.runs.shrink_to_fit();
@@ -308,6 +305,24 @@ impl Index {
         for run in &state.runs {
             self.segments.get_mut(&run.segment).expect("runs lie in segments that are held").lose(run);
         }
+    }
+}
+
+/// A sorted segment before the index holds it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    segment: SegmentId,
+    state: Segment,
+    /// By ledger, in order.
+    pub(crate) runs: Vec<(LedgerId, Run)>,
+}
+
+impl Prepared {
+    /// With nothing locked: a directory may be long.
+    pub(crate) fn new(segment: SegmentId, extent: Extent, rows: &[Row]) -> Self {
+        let mut state = Segment::new(extent);
+        let runs = state.seal(segment, rows).map(|(row, run)| (row.ledger, run)).collect();
+        Self { segment, state, runs }
     }
 }
 

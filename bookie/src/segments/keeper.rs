@@ -145,6 +145,12 @@ impl Keeper {
         Pressure { batches: state.batches, flood: state.flood }
     }
 
+    /// Whether nobody has locked what the journal locks for each batch.
+    #[cfg(test)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.state.try_lock().is_some()
+    }
+
     /// One piece of work, if there is any.
     pub(crate) fn turn(&self) -> bool {
         let work = self.state.lock().choose(|| self.generation());

@@ -76,13 +76,13 @@ impl Output {
         Ok(())
     }
 
-    /// Appends the footer and makes all of it durable.
-    pub(super) fn seal(self, segments: &Segments) -> Result<Sorted, Fault> {
+    /// Appends the footer and makes all of it durable. Says how long the footer is.
+    pub(super) fn seal(self, segments: &Segments) -> Result<(Sorted, u64), Fault> {
         let extent = Extent::new(self.generation, self.offset);
         let (rows, bytes) = write_footer(self.file.as_ref(), self.segment, &extent, &self.open)
             .map_err(|source| self.fault(segments, "seal", source))?;
         segments.traffic.upkeep.add(bytes);
-        Ok(Sorted { segment: self.segment, extent, rows })
+        Ok((Sorted { segment: self.segment, extent, rows }, bytes))
     }
 
     fn fault(&self, segments: &Segments, doing: &'static str, source: std::io::Error) -> Fault {

@@ -100,9 +100,10 @@ impl Pass {
             Stage::Fill(piece, output) => self.fill(piece, output),
             Stage::Write(at, output) => self.write(at, output),
             Stage::Seal(output) => {
-                self.sorted.push(output.seal(&self.segments)?);
+                let (sorted, footer_bytes) = output.seal(&self.segments)?;
+                self.sorted.push(sorted);
                 self.stage = Stage::Gather(Piece::new());
-                Ok(Step::Moved(0))
+                Ok(Step::Moved(footer_bytes))
             }
             Stage::Done => Ok(Step::Done),
         }

@@ -6,7 +6,7 @@ use proto::LedgerId;
 use super::output::Sorted;
 use super::pass::Pass;
 use crate::format::{Listed, SegmentId};
-use crate::index::Run;
+use crate::index::{Prepared, Run};
 use crate::segments::Segments;
 
 /// Ledgers for which the index is locked at a time.
@@ -46,14 +46,18 @@ pub(super) struct Switch {
 
 impl Switch {
     pub(super) fn begin(segments: &Segments, pass: Pass) -> Self {
-        let mut index = segments.index.write();
-        let old = pass.chosen.iter().filter_map(|segment| index.extent(*segment)).map(|extent| extent.data_end);
-        let (old, new) = (old.sum::<u64>(), pass.sorted.iter().map(|sorted| sorted.extent.data_end).sum());
+        let old: u64 = {
+            let index = segments.index.read();
+            pass.chosen.iter().filter_map(|segment| index.extent(*segment)).map(|extent| extent.data_end).sum()
+        };
+        let new = pass.sorted.iter().map(|sorted| sorted.extent.data_end).sum();
         segments.traffic.rewritten.add(pass.chosen.len() as u64);
         segments.traffic.rewritten_bytes.add(old.saturating_sub(new));
         let mut runs = VecDeque::new();
         for sorted in pass.sorted {
-            runs.extend(index.prepare(sorted.segment, sorted.extent, &sorted.rows));
+            let mut prepared = Prepared::new(sorted.segment, sorted.extent, &sorted.rows);
+            runs.extend(std::mem::take(&mut prepared.runs));
+            segments.index.write().hold(prepared);
         }
         Self { old: pass.chosen, ledgers: pass.merge.ledgers.into(), runs }
     }

@@ -2,6 +2,7 @@
 mod crash_points;
 mod damage;
 mod drops;
+mod locks;
 mod mixes;
 mod reads;
 mod recycling;
