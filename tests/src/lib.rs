@@ -10,5 +10,6 @@ pub mod crash;
 pub mod deadline; // Waiting.
 pub mod lines;
 pub mod offload_read; // Measures the broker's reader of objects itself.
+pub mod space; // Measures one bookie in its own process.
 pub mod speed;
 pub mod tidy; // The house rules as functions over text.

@@ -12,6 +12,7 @@ use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::lines::{self, LinesRun};
 use tests::offload_read::{self, OffloadReadRun};
+use tests::space::{self, SpaceRun};
 use tests::speed::{self, SpeedRun};
 
 /// Checks what Geminga promises, with real processes. Exit code 0: everything held.
@@ -110,6 +111,29 @@ enum Check {
         /// That start together, and then far apart.
         #[arg(long, default_value_t = 16)]
         readers: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
+    Space {
+        /// MiB published into files that were used before.
+        #[arg(long, default_value_t = 256)]
+        flood_mib: u64,
+        /// MiB of a segment.
+        #[arg(long, default_value_t = 64)]
+        segment_mib: u64,
+        /// Ledgers that lie among each other.
+        #[arg(long, default_value_t = 1000)]
+        ledgers: u64,
+        /// Entries of 1 KiB of each.
+        #[arg(long, default_value_t = 1024)]
+        entries: u64,
+        /// Ledgers read at a time.
+        #[arg(long, default_value_t = 16)]
+        readers: u64,
+        /// Seconds until a segment is rewritten.
+        #[arg(long, default_value_t = 20)]
+        rewrite_after_s: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -272,6 +296,13 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", Box::pin(offload_read::measure(&run)).await?);
             Ok(())
         }
+        Check::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
+            let ground = place.prepare()?;
+            let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
+            let (rewrite_after, directory) = (Duration::from_secs(rewrite_after_s), ground.directory.clone());
+            let run = SpaceRun { flood_bytes, segment_bytes, ledgers, entries, readers, rewrite_after, directory };
+            cost_of_space(&run).await
+        }
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
             Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
@@ -282,6 +313,15 @@ async fn run(check: Check) -> Result<(), Failure> {
 
 fn keeping(trim: bool) -> Keeping {
     if trim { Keeping::WhatIsNeeded } else { Keeping::Everything }
+}
+
+async fn cost_of_space(run: &SpaceRun) -> Result<(), Failure> {
+    let report = Box::pin(space::measure(run)).await?;
+    print!("{report}");
+    match report.keeps_its_goals() {
+        true => Ok(()),
+        false => Err(Failure::internal("used files or sorted ledgers cost more than they should")),
+    }
 }
 
 /// A report with any fault is a failure.

@@ -7,6 +7,7 @@ mod promises; // What must hold.
 mod reach;
 mod retention;
 mod rust_client;
+mod space; // What it costs.
 
 use tempfile::TempDir;
 

@@ -62,7 +62,12 @@ async fn the_metrics_of_standalone_tell_of_its_broker_and_of_its_bookie() {
     publishes_and_reads(&[server.address()]).await;
     let page = server.admin().get("/metrics").await.expect("a page");
     let page = page.as_str().expect("a text");
-    for name in ["pulsar_topics_count", "bookie_WRITE_BYTES", "bookie_journal_JOURNAL_SYNC_count"] {
+    for name in [
+        "pulsar_topics_count",
+        "bookie_WRITE_BYTES",
+        "bookie_journal_JOURNAL_SYNC_count",
+        "bookie_segment_upkeep_bytes_total",
+    ] {
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
         assert!(value.is_some_and(|(_, value)| value != "0"), "{name} in\n{page}");
     }
