@@ -10,8 +10,10 @@ use daemon::metrics::MetricText;
 use daemon::{Drain, Failure, Health, HostPort};
 use ledger::Ledgers;
 use metadata::{MetadataStore, Retry};
+use proto::TopicName;
 use proto::records::BrokerRecord;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
@@ -20,8 +22,10 @@ use crate::http::{self, Pages};
 use crate::log::{EntryCache, LogContext, Rollover};
 use crate::namespaces::Namespaces;
 use crate::ownership::{Keeping, Ownership, Probe};
+use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
+use crate::upkeep::{self, Upkeep};
 use crate::{Clock, Config, Context, intents, metrics};
 
 /// What a broker is given beside its configuration.
@@ -108,7 +112,7 @@ pub async fn serve(
     let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
 
     let Some((ownership, mut keeping)) = register(&config, &house, me, &drain).await? else { return Ok(()) };
-    let (context, log) = assemble(config, house, ownership);
+    let Assembled { context, log, sealed } = assemble(config, house, ownership);
     door.open(&context, log);
 
     let losses = tokio::spawn(unload_what_is_lost(Arc::clone(&context)));
@@ -120,6 +124,7 @@ pub async fn serve(
         work_drain.clone(),
     );
     let worker = tokio::spawn(worker);
+    let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -141,6 +146,7 @@ pub async fn serve(
     join(http, "HTTP").await;
     losses.abort();
     join(worker, "intents").await;
+    join(upkeep, "upkeep").await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
@@ -194,8 +200,17 @@ fn peers() -> reqwest::Client {
     client.expect("without TLS and names of its own there is nothing that could fail")
 }
 
+/// The rooms, put together.
+pub(crate) struct Assembled {
+    pub(crate) context: Arc<Context>,
+    pub(crate) log: LogContext,
+    /// Names topics whose ledger was closed, for upkeep.
+    pub(crate) sealed: mpsc::Receiver<TopicName>,
+}
+
 /// Puts the rooms together.
-pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (Arc<Context>, LogContext) {
+pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> Assembled {
+    let (sealing, sealed) = mpsc::channel(upkeep::SEALED_MAX);
     let log = LogContext {
         metadata: Arc::clone(&house.metadata),
         ledgers: Arc::clone(&house.ledgers),
@@ -208,6 +223,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         cache: EntryCache::new(usize::try_from(config.cache_bytes.0).unwrap_or(usize::MAX)),
         start: house.start.as_str().into(),
         clock: house.clock.clone(),
+        sealed: sealing,
     };
     let owns = ownership.clone();
     let short: String = house.start.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
@@ -217,7 +233,17 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         producer_prefix: format!("{}-{short}", config.cluster),
         clock: house.clock.clone(),
     });
+    let policies = Policies::new(Arc::clone(&house.metadata));
+    let upkeep = Upkeep::new(
+        topics.clone(),
+        policies.clone(),
+        log.rollover,
+        Duration::from_secs(config.retention_without_subscription_s),
+        house.clock.clone(),
+    );
     let context = Context {
+        policies,
+        upkeep,
         namespaces: namespaces(&config, &house),
         schemas: Schemas::new(Arc::clone(&house.metadata), house.clock.clone()),
         broker: ownership.me().broker.clone(),
@@ -230,7 +256,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         ownership,
         topics,
     };
-    (Arc::new(context), log)
+    Assembled { context: Arc::new(context), log, sealed }
 }
 
 /// Topics whose bundle another broker has taken are of no use here: their next write would be fenced.

@@ -9,7 +9,7 @@ use daemon::Failure;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
-use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
+use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::lines::{self, LinesRun};
 use tests::offload_read::{self, OffloadReadRun};
 use tests::speed::{self, SpeedRun};
@@ -152,6 +152,9 @@ enum Crash {
         /// Kills.
         #[arg(long, default_value_t = 50)]
         times: u32,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -169,6 +172,9 @@ enum Crash {
         /// Entries before the next ledger.
         #[arg(long, default_value_t = 1000)]
         ledger_entries_max: u64,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -211,15 +217,17 @@ fn main() -> ExitCode {
 
 async fn run(check: Check) -> Result<(), Failure> {
     match check {
-        Check::Crash(Crash::Standalone { times, place }) => {
+        Check::Crash(Crash::Standalone { times, trim, place }) => {
             let ground = place.prepare()?;
-            let run = StandaloneRun { times, seed: ground.seed, directory: ground.directory.clone() };
+            let run =
+                StandaloneRun { times, keeping: keeping(trim), seed: ground.seed, directory: ground.directory.clone() };
             verdict(&Box::pin(crash::crash_standalone(&run)).await?)
         }
-        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, place }) => {
+        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, trim, place }) => {
             let ground = place.prepare()?;
             let (seed, directory) = (ground.seed, ground.directory.clone());
-            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, seed, directory };
+            let keeping = keeping(trim);
+            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, keeping, seed, directory };
             verdict(&Box::pin(crash::crash_cluster(&run)).await?)
         }
         Check::PowerLoss { times, file_system, environment, place } => {
@@ -232,7 +240,7 @@ async fn run(check: Check) -> Result<(), Failure> {
             verdict(&Box::pin(crash::lose_power(&run)).await?)
         }
         Check::Load { brokers, messages, place } => {
-            let load = Load::start(brokers, place.prepare()?.seed);
+            let load = Load::over(brokers, Keeping::WhatIsNeeded, place.prepare()?.seed);
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
@@ -270,6 +278,10 @@ async fn run(check: Check) -> Result<(), Failure> {
                 .await
         }
     }
+}
+
+fn keeping(trim: bool) -> Keeping {
+    if trim { Keeping::WhatIsNeeded } else { Keeping::Everything }
 }
 
 /// A report with any fault is a failure.
