@@ -1,8 +1,8 @@
 //! What loaded topics need from time to time, whether or not anybody uses them.
 //!
 //! Owns: one walk a minute over the topics that are loaded here, and a look at each whose ledger was just closed.
-//! Promises: ledgers that are due are closed, ledgers that may leave do; a topic that fails waits for the next walk and holds up no
-//! other; what could not be read decides nothing.
+//! Promises: ledgers that are due are closed, ledgers that may leave do; a topic that fails waits for the next walk, and one whose
+//! cursor log hangs is passed over; what could not be read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -21,7 +21,7 @@ impl Kept {
         let expect = Expect::unchanged(found);
         let record = match found {
             Some(found) => {
-                PoliciesRecord::decode(found.value.clone()).unwrap_or_default()
+                PoliciesRecord::decode(found.value.clone()).map_err(|_| Error::Corrupt { key: found.key.clone() })?
             }
             None => PoliciesRecord::default(),
         };

@@ -4,12 +4,14 @@
 //! Promises: what counts is topic before namespace before the broker's default, as in Apache Pulsar; what is read is as fresh as
 //! the metadata; what cannot be read is an error, which nobody may take for "nothing is set".
 //! Never: acts on a policy.
-mod effective; // what counts of them,
-mod lenient; // From the JSON of a request
-mod offload;
-mod retention; // over single policies
-mod store;
-mod table; // to all of them, // and where they are kept.
+mod lenient; // From the JSON of a request,
+mod offload; // over single policies,
+mod retention;
+
+mod table; // to all of them,
+
+mod effective; // what counts of them for a topic,
+mod store; // and where they are kept.
 
 pub(crate) use effective::Effective;
 pub(crate) use retention::Retention;

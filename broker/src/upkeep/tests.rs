@@ -311,6 +311,27 @@ async fn an_idle_ledger_that_was_consumed_is_closed_and_leaves() {
     assert_eq!((ledgers(&large), ledgers(&small)), (1, 0));
 }
 
+/// Goal: a topic of which nothing can be learnt now holds up no other, and loses nothing. Method: the storage does not confirm what its
+/// cursor log writes; other cursor logs have nothing to write.
+#[tokio::test(start_paused = true)]
+async fn a_topic_whose_cursor_log_hangs_waits_for_the_next_walk_and_holds_up_no_other() {
+    let house = House::new().await;
+    let (stuck, other) = (house.consumed("stuck", 7).await, house.consumed("other", 7).await);
+    house.rig.ledgers.hold_confirmations();
+    let asked = stuck.clone();
+    let late =
+        tokio::spawn(async move { asked.create_subscription("late", SubscribeAt::Latest, BTreeMap::new()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begin = Instant::now();
+    house.walk().await;
+    assert_eq!((ledgers(&stuck), ledgers(&other)), (4, 0));
+    assert!(begin.elapsed() <= SAID_WITHIN + Duration::from_millis(100), "{:?}", begin.elapsed());
+    house.rig.ledgers.release_confirmations();
+    late.await.unwrap().unwrap();
+    house.walk().await;
+    assert_eq!(ledgers(&stuck), 0);
+}
+
 /// The worker: nobody waits for the next minute when a ledger was closed, and a walk comes every minute.
 #[tokio::test(start_paused = true)]
 async fn the_worker_looks_when_a_ledger_was_closed_and_every_minute() {
