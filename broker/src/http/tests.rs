@@ -9,11 +9,7 @@ use tower_service::Service;
 
 use super::*;
 use crate::ownership::{Keeping, Ownership, Probe};
-<<<<<<< HEAD
-use crate::serve::{House, OtherMetrics, assemble};
-=======
-use crate::serve::{Assembled, House, assemble};
->>>>>>> policies
+use crate::serve::{Assembled, House, OtherMetrics, assemble};
 use crate::{Clock, Config};
 
 struct Broker {

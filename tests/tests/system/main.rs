@@ -7,6 +7,7 @@ mod promises; // What must hold.
 mod reach;
 mod retention;
 mod rust_client;
+mod tiering;
 
 use tempfile::TempDir;
 
