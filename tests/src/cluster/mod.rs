@@ -6,7 +6,9 @@ mod admin; // In the order of a cluster: its processes, what is made of them, ho
 mod etcd;
 mod forward;
 mod nodes;
+mod ports;
 mod process;
+mod s3;
 mod servers;
 mod standalone;
 mod tools;
@@ -16,6 +18,7 @@ pub use etcd::Etcd;
 pub use forward::Forwarder;
 pub use nodes::{Bookie, Broker, Cluster, Shape};
 pub use process::{Process, Spending, binary, spending_of};
+pub use s3::{BUCKET, S3};
 pub use servers::Servers;
 pub use standalone::Standalone;
-pub use tools::{Tool, java_tools, python};
+pub use tools::{Tool, java_tools, python, s3_server};
