@@ -138,8 +138,10 @@ mod tests {
     use object_store::aws::{AmazonS3, AmazonS3Builder};
     use object_store::path::Path as Name;
 
+    use hyper::{Method, StatusCode};
+
     use super::*;
-    use crate::cluster::s3_server;
+    use crate::cluster::{Effect, Fate, HttpProxy, Rule, s3_server};
 
     fn client(environment: Vec<(&'static str, String)>) -> AmazonS3 {
         // The client wants to know how TLS would be done, even where none is. Another test may have said so before.
@@ -186,6 +188,33 @@ mod tests {
         stranger.push(("AWS_SECRET_ACCESS_KEY", "guessed".into()));
         let refused = client(stranger).put(&Name::from("theirs"), "2".into()).await.expect_err("a wrong secret");
         assert!(matches!(refused, object_store::Error::PermissionDenied { .. }), "{refused:?}");
+    }
+
+    /// Goal: requests pass the proxy with their signatures, and what the proxy does to one reaches the client.
+    #[tokio::test]
+    async fn objects_pass_a_proxy_that_loses_and_damages_answers() {
+        let Some(program) = s3_server().or_say_so() else { return };
+        let directory = tempfile::tempdir().expect("a directory");
+        let server = S3::start(&program, directory.path()).await.expect("it starts");
+        let proxy = HttpProxy::to(server.address(), 1).await.expect("it listens");
+        let store = client(S3::environment_through(&proxy.address().to_string()));
+        let lost = Fate::Answered(StatusCode::SERVICE_UNAVAILABLE, Effect::Done);
+        proxy.set(vec![Rule::once(Method::PUT, "a%20name", lost), Rule::once(Method::GET, "", Fate::BitFlipped(0))]);
+        store.put(&Name::from("a name"), "hello".into()).await.expect("the client tries again");
+        assert_eq!(kept(&store, "a name").await.as_deref(), Some(&b"iello"[..]));
+        assert_eq!(store.get_range(&Name::from("a name"), 1..3).await.expect("it reads"), "el");
+        assert_eq!(store.head(&Name::from("a name")).await.expect("it is there").size, 5);
+        let seen: Vec<_> =
+            proxy.seen().into_iter().map(|seen| (seen.method, seen.range, seen.fate.is_some())).collect();
+        let range = Some("bytes=1-2".to_owned());
+        let expected = [
+            (Method::PUT, None, true),
+            (Method::PUT, None, false),
+            (Method::GET, None, true),
+            (Method::GET, range, false),
+            (Method::HEAD, None, false),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[tokio::test]
