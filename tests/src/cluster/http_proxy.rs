@@ -251,11 +251,14 @@ async fn forward(mut head: request::Parts, body: Bytes, target: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use axum::Router;
     use axum::http::HeaderMap;
 
     use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(20);
 
     /// A server that counts what it carries out and answers with its `Host` and what it was sent.
     async fn counting() -> (String, Arc<AtomicUsize>) {
@@ -272,7 +275,7 @@ mod tests {
     }
 
     async fn put(proxy: &HttpProxy, path: &str, body: &'static str) -> reqwest::Result<(StatusCode, String)> {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = reqwest::Client::builder().no_proxy().timeout(WITHIN).build().expect("a client");
         let request = client.put(format!("http://{}{path}", proxy.address())).header("host", "store.example");
         let answer = request.body(body).send().await?;
         let status = StatusCode::from_u16(answer.status().as_u16()).expect("a status");
@@ -314,7 +317,7 @@ mod tests {
         let (server, count) = counting().await;
         let proxy = HttpProxy::to(server, 1).await.expect("it listens");
         proxy.set(vec![Rule::once(Method::PUT, "", Fate::Unanswered(Effect::Done))]);
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(300), put(&proxy, "/a", "x")).await;
+        let waited = tokio::time::timeout(Duration::from_millis(300), put(&proxy, "/a", "x")).await;
         assert!(waited.is_err(), "{waited:?}");
         assert_eq!(count.load(Ordering::Relaxed), 1);
         assert!(put(&proxy, "/a", "x").await.is_ok(), "others are answered");
