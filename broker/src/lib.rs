@@ -10,6 +10,8 @@ mod serve; // How it is put together.
 mod connection; // In the order a message travels.
 mod cursor;
 mod log;
+#[doc(hidden)]
+pub mod offload;
 mod outbox;
 mod subscription;
 mod topic;
@@ -31,7 +33,7 @@ use metadata::MetadataStore;
 
 pub use clock::Clock;
 pub use config::Config;
-pub use serve::{Bound, House, serve};
+pub use serve::{Bound, House, OtherMetrics, serve};
 
 /// What a connection and an HTTP request need.
 #[derive(Debug)]

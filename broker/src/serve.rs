@@ -1,4 +1,5 @@
 //! The life of a broker: from its ports to its last answer.
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +37,33 @@ pub struct House {
     pub start: String,
     /// Whether this process is all there is, so that clients may come back the way they came.
     pub standalone: bool,
+    /// Whoever else lives in this process tells of itself on the same page.
+    pub metrics: OtherMetrics,
+}
+
+type WriteMetrics = dyn Fn(&mut MetricText) + Send + Sync;
+
+/// Writes metrics that are not the broker's.
+#[derive(Clone, Default)]
+pub struct OtherMetrics(Option<Arc<WriteMetrics>>);
+
+impl OtherMetrics {
+    /// `write` is called for each page, after the broker's own.
+    pub fn new(write: impl Fn(&mut MetricText) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(write)))
+    }
+
+    fn write(&self, page: &mut MetricText) {
+        if let Some(write) = &self.0 {
+            write(page);
+        }
+    }
+}
+
+impl fmt::Debug for OtherMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OtherMetrics").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Where a broker serves.
@@ -76,7 +104,7 @@ pub async fn serve(
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
     let (health, http_drain) = (Health::new(), Drain::new());
-    let door = Door::default();
+    let door = Door { metrics: house.metrics.clone(), ..Door::default() };
     let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
 
     let Some((ownership, mut keeping)) = register(&config, &house, me, &drain).await? else { return Ok(()) };
@@ -218,6 +246,7 @@ async fn unload_what_is_lost(context: Arc<Context>) {
 #[derive(Debug, Clone, Default)]
 struct Door {
     inside: Arc<OnceLock<(Router, Arc<Context>)>>,
+    metrics: OtherMetrics,
 }
 
 impl Door {
@@ -226,10 +255,12 @@ impl Door {
         let render = move |page: MetricText| {
             let door = metrics.clone();
             async move {
-                match door.inside.get() {
+                let mut page = match door.inside.get() {
                     Some((_, context)) => metrics::render(context, page).await,
                     None => page,
-                }
+                };
+                door.metrics.write(&mut page);
+                page
             }
         };
         let pages = daemon::http::pages(health.clone(), render).fallback(async move |request: Request| {

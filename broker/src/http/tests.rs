@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use super::*;
 use crate::ownership::{Keeping, Ownership, Probe};
-use crate::serve::{House, assemble};
+use crate::serve::{House, OtherMetrics, assemble};
 use crate::{Clock, Config};
 
 struct Broker {
@@ -33,6 +33,7 @@ async fn broker_at(store: &MemoryStore, name: &str, http: &str) -> Broker {
         clock: clock.clone(),
         start: me.start.clone(),
         standalone: true,
+        metrics: OtherMetrics::default(),
     };
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let probe = Probe::network(client.clone());
