@@ -60,13 +60,17 @@ pub(super) fn begin_here(pages: &Pages, topic: &TopicHandle, before: &body::Mess
 
 /// As Apache Pulsar shows it.
 pub(super) fn shown(progress: &OffloadProgress) -> Value {
-    match progress {
-        OffloadProgress::NotRun => json!({"status": "NOT_RUN", "lastError": ""}),
-        OffloadProgress::Running => json!({"status": "RUNNING", "lastError": ""}),
-        OffloadProgress::Success(Position { ledger, entry }) => json!({"status": "SUCCESS", "lastError": "",
-            "firstUnoffloadedMessage": {"ledgerId": ledger.0, "entryId": entry.0, "partitionIndex": -1}}),
-        OffloadProgress::Error(reason) => json!({"status": "ERROR", "lastError": reason}),
-    }
+    let (status, error, (ledger, entry)) = match progress {
+        OffloadProgress::NotRun => ("NOT_RUN", "", (-1, -1)),
+        OffloadProgress::Running => ("RUNNING", "", (-1, -1)),
+        OffloadProgress::Success(Position { ledger, entry }) => {
+            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            ("SUCCESS", "", (signed(ledger.0), signed(entry.0)))
+        }
+        OffloadProgress::Error(reason) => ("ERROR", reason.as_str(), (-1, -1)),
+    };
+    let unmoved = json!({"ledgerId": ledger, "entryId": entry, "partitionIndex": -1, "batchIndex": -1, "batchSize": 0});
+    json!({"status": status, "lastError": error, "firstUnoffloadedMessage": unmoved})
 }
 
 #[derive(Debug, Deserialize)]

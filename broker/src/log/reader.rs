@@ -156,9 +156,9 @@ impl LogReader {
         end: EntryId,
         bytes_max: usize,
     ) -> Result<Vec<Bytes>, LogError> {
-        let of_bookies = || self.from_bookies(listed, first, end, bytes_max);
+        let of_bookies = || self.ask_bookies(listed, first, end, bytes_max);
         let Some(objects) = &listed.objects else { return of_bookies().await.map_err(|error| self.read_error(error)) };
-        let of_objects = || self.from_objects(objects, first.entry, end, bytes_max);
+        let of_objects = || self.ask_objects(objects, first.entry, end, bytes_max);
         if listed.bookies_freed {
             return Ok(of_objects().await?);
         }
@@ -179,7 +179,7 @@ impl LogReader {
         }
     }
 
-    async fn from_bookies(
+    async fn ask_bookies(
         &self,
         listed: &ChainLedger,
         first: Position,
@@ -193,7 +193,7 @@ impl LogReader {
     }
 
     /// Past the entry cache: the blocks of objects have one of their own, and would only push out what consumers that keep up need.
-    async fn from_objects(
+    async fn ask_objects(
         &self,
         objects: &InObjects,
         first: EntryId,

@@ -27,7 +27,7 @@ fn of_argument(argument: &Argument) -> Arg {
         .required(argument.needed)
         .value_name(kind.placeholder())
         .value_parser(move |text: &str| kind.read(text))
-        .allow_negative_numbers(true)
+        .allow_negative_numbers(kind != Kind::Switch)
         .hide(matches!(kind, Kind::Refused(_)));
     if let Some(default) = argument.default {
         arg = arg.default_value(default);

@@ -40,9 +40,14 @@ impl Standalone {
         Self::start_so(logs, data, environment, Vec::new()).await
     }
 
-    /// Starts with its data in `directory/data`, and with `--offload`.
-    pub async fn start_offloading(directory: &Path, store: &str) -> Result<Self, Failure> {
-        Self::start_so(directory, &directory.join("data"), &[], vec![format!("--offload={store}")]).await
+    /// Starts with its data in `directory/data`, with `--offload`, and with what the store needs in the environment.
+    pub async fn start_offloading(
+        directory: &Path,
+        store: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let arguments = vec![format!("--offload={store}")];
+        Self::start_so(directory, &directory.join("data"), environment, arguments).await
     }
 
     async fn start_so(
