@@ -21,6 +21,7 @@ mod namespaces;
 mod ownership; // Who may serve what.
 mod policies;
 mod schemas;
+mod survey;
 mod upkeep;
 
 mod http; // What administration sees.

@@ -19,13 +19,14 @@ use tower_service::Service;
 
 use crate::connection;
 use crate::http::{self, Pages};
-use crate::log::{EntryCache, LogContext, Rollover};
+use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
 use crate::namespaces::Namespaces;
+use crate::offload::{self, Kinds, Stores};
 use crate::ownership::{Keeping, Ownership, Probe};
 use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
-use crate::upkeep::{self, Upkeep};
+use crate::upkeep::{self, Tiering, Upkeep};
 use crate::{Clock, Config, Context, intents, metrics};
 
 /// What a broker is given beside its configuration.
@@ -117,13 +118,12 @@ pub async fn serve(
 
     let losses = tokio::spawn(unload_what_is_lost(Arc::clone(&context)));
     let (work_drain, connection_drain) = (Drain::new(), Drain::new());
-    let worker = intents::work(
-        Arc::clone(&context.metadata),
-        Arc::clone(&context.ledgers),
-        context.ownership.clone(),
-        work_drain.clone(),
-    );
-    let worker = tokio::spawn(worker);
+    let worker = intents::Worker {
+        metadata: Arc::clone(&context.metadata),
+        ledgers: Arc::clone(&context.ledgers),
+        tier: context.upkeep.tiering().tier().clone(),
+    };
+    let worker = tokio::spawn(worker.work(context.ownership.clone(), work_drain.clone()));
     let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
@@ -147,6 +147,7 @@ pub async fn serve(
     losses.abort();
     join(worker, "intents").await;
     join(upkeep, "upkeep").await;
+    context.upkeep.tiering().stop().await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
@@ -211,6 +212,7 @@ pub(crate) struct Assembled {
 /// Puts the rooms together.
 pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> Assembled {
     let (sealing, sealed) = mpsc::channel(upkeep::SEALED_MAX);
+    let tier = object_tier(&config, &house);
     let log = LogContext {
         metadata: Arc::clone(&house.metadata),
         ledgers: Arc::clone(&house.ledgers),
@@ -221,6 +223,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
             age_max: Duration::from_secs(config.ledger_age_max_s),
         },
         cache: EntryCache::new(usize::try_from(config.cache_bytes.0).unwrap_or(usize::MAX)),
+        tier: tier.clone(),
         start: house.start.as_str().into(),
         clock: house.clock.clone(),
         sealed: sealing,
@@ -234,9 +237,11 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         clock: house.clock.clone(),
     });
     let policies = Policies::new(Arc::clone(&house.metadata));
+    let tiering = Tiering::new(tier, policies.clone(), config.offload(), house.clock.clone());
     let upkeep = Upkeep::new(
         topics.clone(),
         policies.clone(),
+        tiering,
         log.rollover,
         Duration::from_secs(config.retention_without_subscription_s),
         house.clock.clone(),
@@ -257,6 +262,13 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         topics,
     };
     Assembled { context: Arc::new(context), log, sealed }
+}
+
+/// Directories are possible because policies may name only the one that is configured.
+fn object_tier(config: &Config, house: &House) -> ObjectTier {
+    let seed = offload::seed(&house.start); // As random as the start's name.
+    let cache_bytes = usize::try_from(config.offload_cache_bytes.0).unwrap_or(usize::MAX);
+    ObjectTier::new(Arc::clone(&house.metadata), Stores::new(seed, Kinds::Directories), cache_bytes, seed)
 }
 
 /// Topics whose bundle another broker has taken are of no use here: their next write would be fenced.

@@ -1,16 +1,19 @@
 //! What loaded topics need from time to time, whether or not anybody uses them.
 //!
 //! Owns: one walk a minute over the topics that are loaded here, and a look at each whose ledger was just closed.
-//! Promises: ledgers that are due are closed, ledgers that may leave do; a topic that fails waits for the next walk, and one whose
-//! cursor log hangs is passed over; what could not be read decides nothing.
+//! Promises: ledgers that are due are closed, ledgers that may leave do, those that should move to objects get their turn; a topic that
+//! fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
+mod tiering;
+mod wanted;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daemon::Drain;
 use futures::StreamExt;
 use metadata::Error;
-use proto::{NamespaceName, TopicName};
+use proto::{NamespaceName, Position, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::TaskTracker;
@@ -19,6 +22,9 @@ use crate::Clock;
 use crate::log::{Keep, Rollover, roll_due, trimmable};
 use crate::policies::{Effective, Policies};
 use crate::topic::{TopicError, TopicHandle, Topics};
+
+pub(crate) use tiering::Tiering;
+pub(crate) use wanted::Defaults;
 
 /// Space is not wanted back at once, and a walk asks every loaded topic.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -45,6 +51,7 @@ pub(crate) enum UpkeepError {
 pub(crate) struct Upkeep {
     topics: Topics,
     policies: Policies,
+    tiering: Tiering,
     rollover: Rollover,
     without_subscription: Duration,
     clock: Clock,
@@ -57,15 +64,22 @@ impl Upkeep {
     pub(crate) fn new(
         topics: Topics,
         policies: Policies,
+        tiering: Tiering,
         rollover: Rollover,
         without_subscription: Duration,
         clock: Clock,
     ) -> Self {
-        Self { topics, policies, rollover, without_subscription, clock, asked: TaskTracker::new() }
+        Self { topics, policies, tiering, rollover, without_subscription, clock, asked: TaskTracker::new() }
     }
 
     /// Runs until `drain`. `sealed` names topics whose ledger was closed.
-    pub(crate) async fn work(self, mut sealed: mpsc::Receiver<TopicName>, drain: Drain) {
+    pub(crate) async fn work(self, sealed: mpsc::Receiver<TopicName>, drain: Drain) {
+        tokio::join!(self.walks(sealed, &drain), self.tiering.work(&drain));
+        self.asked.close();
+        self.asked.wait().await;
+    }
+
+    async fn walks(&self, mut sealed: mpsc::Receiver<TopicName>, drain: &Drain) {
         let mut ticks = interval_at(Instant::now() + PAUSE, PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut names = Vec::new();
@@ -73,18 +87,16 @@ impl Upkeep {
             tokio::select! {
                 biased;
                 () = drain.requested() => break,
-                _ = ticks.tick() => self.walk(self.topics.loaded(), &drain).await,
+                _ = ticks.tick() => self.walk(self.topics.loaded(), drain).await,
                 count = sealed.recv_many(&mut names, SEALED_MAX), if !sealed.is_closed() || !sealed.is_empty() => {
                     tracing::trace!(count, "ledgers were closed");
                     names.sort();
                     names.dedup();
                     let topics = names.drain(..).filter_map(|name| self.topics.get(&name)).collect();
-                    self.walk(topics, &drain).await;
+                    self.walk(topics, drain).await;
                 }
             }
         }
-        self.asked.close();
-        self.asked.wait().await;
     }
 
     /// Looks after each of `topics`, until `drain`. What is begun is finished: a change of a topic's record that nobody sees to its end
@@ -142,7 +154,10 @@ impl Upkeep {
             topic.roll(ledger).await?; // Heard of again once it is closed.
         }
         let least = Keep { without_subscription: self.without_subscription, ..Keep::NOTHING };
-        Ok(topic.with_chain(|chain| !trimmable(chain, need, &least, now_ms).is_empty()))
+        Ok(topic.with_chain(|chain| {
+            let moves = chain.ledgers().iter().any(|listed| listed.sealed_at.is_some() && !listed.bookies_freed);
+            moves || !trimmable(chain, need, &least, now_ms).is_empty()
+        }))
     }
 
     /// Does what policies want of a topic. What leaves comes before anything else: it need not be done for what is gone.
@@ -150,6 +165,7 @@ impl Upkeep {
         if let Err(error) = topic.trim(&self.keep(wanted), &wanted.unchanged()).await {
             tracing::info!(topic = %topic.name(), %error, "nothing leaves for now");
         }
+        self.tiering.consider(topic, wanted);
     }
 
     fn keep(&self, wanted: &Effective) -> Keep {
@@ -172,6 +188,16 @@ impl Upkeep {
     pub(crate) async fn truncate(&self, topic: &TopicHandle) -> Result<(), UpkeepError> {
         let asked = topic.clone();
         self.seen_to_its_end(topic, async move { Ok(asked.truncate().await?) }).await
+    }
+
+    /// Moves what lies before `before` to objects, whatever policies say of when. `false`: it is being done already.
+    pub(crate) fn offload(&self, topic: &TopicHandle, before: Position) -> bool {
+        self.tiering.offload(topic, before)
+    }
+
+    /// What moves ledgers.
+    pub(crate) fn tiering(&self) -> &Tiering {
+        &self.tiering
     }
 
     async fn seen_to_its_end(

@@ -11,6 +11,7 @@ mod owner; // Asking the broker that has a topic.
 mod clusters; // Pages, from the outside inwards.
 mod lookup;
 mod names;
+mod offload;
 mod partitioned;
 mod policies;
 mod schemas;
@@ -94,7 +95,11 @@ fn admin() -> Router<Pages> {
         .route("/schemas/{tenant}/{namespace}/{topic}/schema/{version}", get(schemas::version))
         .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));
     let names = names.nest("/namespaces", policies::of_namespaces());
-    let paths = Router::new().merge(clusters).merge(names).merge(persistent()).merge(non_persistent());
+    let ours = Router::new()
+        .route("/geminga/offload/scrub", post(offload::scrub))
+        .route("/geminga/offload/status", get(offload::status))
+        .route("/geminga/offload/cost", get(offload::cost));
+    let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
     Router::new().nest("/admin/v2", paths)
 }
 
@@ -104,6 +109,7 @@ fn persistent() -> Router<Pages> {
         .route("/unload", put(topics::unload))
         .route("/trim", post(topics::trim))
         .route("/truncate", delete(topics::truncate))
+        .route("/offload", put(offload::begin).get(offload::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))
         .route("/lastMessageId", get(topics::last_message_id))

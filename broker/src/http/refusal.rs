@@ -114,9 +114,11 @@ impl From<LogError> for Refusal {
             LogError::DataMissing { .. } | LogError::Corrupt { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
-            LogError::Fenced { .. } | LogError::Outdated { .. } | LogError::Closed | LogError::Ledger(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            }
+            LogError::Fenced { .. }
+            | LogError::Outdated { .. }
+            | LogError::Closed
+            | LogError::Object(_)
+            | LogError::Ledger(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }
     }
 }

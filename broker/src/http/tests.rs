@@ -1,4 +1,5 @@
 //! The pages in process, over a store in memory. Texts and codes are those that Apache Pulsar 4.0.8 gave to the same requests.
+mod offload;
 mod policies;
 
 use axum::body::{Body, to_bytes};

@@ -1,8 +1,12 @@
 //! The chain: which positions exist, and in which order. Pure.
+use std::sync::Arc;
+
 use proto::{EntryId, LedgerId, Position};
 
+use crate::offload::OffloadedLedger;
+
 /// A ledger of the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChainLedger {
     /// Which.
     pub ledger: LedgerId,
@@ -12,6 +16,19 @@ pub(crate) struct ChainLedger {
     pub bytes: u64,
     /// Milliseconds since 1970; `None` while it is open.
     pub sealed_at: Option<u64>,
+    /// Its copy in objects, once that was read back and the topic's record refers to it.
+    pub objects: Option<Arc<InObjects>>,
+    /// The bookies' copy is gone, or goes by an intent. Never without `objects`.
+    pub bookies_freed: bool,
+}
+
+/// Where a ledger's copy in objects lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InObjects {
+    /// How it is read.
+    pub copy: OffloadedLedger,
+    /// Since when the record refers to it: milliseconds since 1970.
+    pub since: u64,
 }
 
 /// The ledgers of a topic as far as they are confirmed.
@@ -57,7 +74,7 @@ impl Chain {
         assert!(self.highest < ledger, "ledger ids of a topic only grow");
         self.highest = ledger;
         (self.opened_at, self.grown_at) = (now_ms, now_ms);
-        self.ledgers.push(ChainLedger { ledger, entries: 0, bytes: 0, sealed_at: None });
+        self.ledgers.push(ChainLedger { ledger, ..ChainLedger::default() });
     }
 
     /// Notes that more of a ledger is confirmed.
@@ -74,7 +91,23 @@ impl Chain {
         let listed =
             self.ledgers.iter_mut().rfind(|listed| listed.ledger == ledger).expect("a sealed ledger is listed");
         assert!(listed.entries <= entries, "a ledger's end covers everything that was confirmed");
-        *listed = ChainLedger { ledger, entries, bytes, sealed_at: Some(at) };
+        *listed = ChainLedger { ledger, entries, bytes, sealed_at: Some(at), ..ChainLedger::default() };
+    }
+
+    /// Notes that a ledger has a copy in objects. One that has left the chain meanwhile needs none.
+    pub(crate) fn offloaded(&mut self, ledger: LedgerId, objects: Arc<InObjects>) {
+        if let Some(listed) = self.ledgers.iter_mut().find(|listed| listed.ledger == ledger) {
+            assert!(listed.sealed_at.is_some() && listed.objects.is_none(), "sealed ledgers move once");
+            listed.objects = Some(objects);
+        }
+    }
+
+    /// Notes that bookies are about to forget a ledger.
+    pub(crate) fn freed(&mut self, ledger: LedgerId) {
+        if let Some(listed) = self.ledgers.iter_mut().find(|listed| listed.ledger == ledger) {
+            assert!(listed.objects.is_some(), "a ledger keeps one copy");
+            listed.bookies_freed = true;
+        }
     }
 
     /// Forgets the first ledgers. Positions in them do not exist any more, and are never used again.

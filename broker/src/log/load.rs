@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ledger::Sealed;
 use metadata::{Expect, Operation, Transaction};
 use prost::Message;
-use proto::records::{self, TopicRecord};
+use proto::records::TopicRecord;
 use proto::{LedgerId, TopicName, keys};
 
 use super::record::{self, RecordOwner};
-use super::{Chain, ChainLedger, LogContext, LogError, LogReader, TopicLog, Trimmer};
+use super::tier::chain_of;
+use super::{LogContext, LogError, LogReader, Offloader, TopicLog, Trimmer};
 use crate::cursor::{self, AckSet, CursorLog};
 
 /// A topic that this broker may serve.
@@ -23,6 +24,8 @@ pub(crate) struct Loaded {
     pub cursor_log: CursorLog,
     /// For whoever looks after the topic.
     pub trimmer: Trimmer,
+    /// For whoever moves its ledgers.
+    pub offloader: Offloader,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -62,7 +65,10 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let owner = RecordOwner::take(context, topic).await?;
     seal_chain(&owner).await?;
     let record = owner.record().await;
-    let reader = LogReader::new(context, topic, chain_of(&record));
+    // Asked for only if it matters: it is read once, and it may be away.
+    let in_objects = record.ledgers.iter().any(|listed| listed.offloaded.is_some());
+    let instance = if in_objects { context.tier.instance().await? } else { "".into() };
+    let reader = LogReader::new(context, topic, chain_of(topic, &record, &instance)?);
     let states = cursor::replay(&owner, &record, &reader).await?;
     let cursors = states.iter().map(|(name, state)| LoadedCursor {
         name: name.clone(),
@@ -72,8 +78,9 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let cursors = cursors.collect();
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
     let trimmer = Trimmer::new(owner.clone(), reader.clone(), cursor_log.clone());
+    let offloader = Offloader::new(owner.clone(), reader.clone());
     let log = TopicLog::new(reader, owner, cursor_log.clone());
-    Ok(Loaded { log, cursors, cursor_log, trimmer, created_at: record.created_at })
+    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, created_at: record.created_at })
 }
 
 /// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its
@@ -138,13 +145,15 @@ pub(super) fn seal_in(record: &mut TopicRecord, ledger: LedgerId, sealed: Sealed
     }
 }
 
-/// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. Ledgers that turn out
-/// empty leave the chain, in the same change that says how the others ended.
+/// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. One that bookies were told to
+/// forget is not looked for: its end stands in the record. Ledgers that turn out empty leave the chain, in the same change that says
+/// how the others ended.
 async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
     let record = owner.record().await;
     let last = record.ledgers.last().map(|listed| listed.ledger);
     let mut ended = Vec::new();
-    for listed in record.ledgers.iter().filter(|listed| listed.sealed_at == 0 || Some(listed.ledger) == last) {
+    let looked_for = record.ledgers.iter().filter(|listed| !listed.bookies_freed);
+    for listed in looked_for.filter(|listed| listed.sealed_at == 0 || Some(listed.ledger) == last) {
         let ledger = LedgerId(listed.ledger);
         let sealed = owner.seal(ledger).await?;
         if listed.sealed_at == 0 {
@@ -167,14 +176,4 @@ async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
             record.ledgers.retain(|listed| !empty.contains(&LedgerId(listed.ledger)));
         })
         .await
-}
-
-fn chain_of(record: &TopicRecord) -> Chain {
-    let listed = |listed: &records::ChainLedger| ChainLedger {
-        ledger: LedgerId(listed.ledger),
-        entries: listed.entries,
-        bytes: listed.bytes,
-        sealed_at: (listed.sealed_at != 0).then_some(listed.sealed_at),
-    };
-    Chain::new(record.ledgers.iter().map(listed).collect(), LedgerId(record.highest_ledger))
 }

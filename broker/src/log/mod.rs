@@ -14,22 +14,27 @@ use proto::{LedgerId, TopicName};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::offload::ObjectError;
 
 mod append;
 mod cache;
 mod chain;
 mod load; // How it comes to be served.
+mod offload; // What moves to objects, and when.
 mod reader;
 mod record; // What a topic is.
 mod tail; // In the order an entry travels.
+mod tier;
 mod trim; // What leaves, and when.
 
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;
-pub(crate) use chain::{Chain, ChainLedger};
+pub(crate) use chain::{Chain, ChainLedger, InObjects};
 pub(crate) use load::{Loaded, create, delete, load};
+pub(crate) use offload::{Fate, Moving, OffloadError, Offloader, fate, free_due, next_due, offload_asked, offload_due};
 pub(crate) use reader::{LogReader, StoredEntry};
 pub(crate) use record::{List, RecordOwner};
+pub(crate) use tier::{ObjectTier, chain_of};
 pub(crate) use trim::{Keep, Trimmer, roll_due, trimmable};
 
 /// What every log of a broker needs. Cheap to clone.
@@ -45,6 +50,8 @@ pub(crate) struct LogContext {
     pub rollover: Rollover,
     /// One per broker.
     pub cache: EntryCache,
+    /// Where ledgers move to.
+    pub tier: ObjectTier,
     /// Names this start of this broker.
     pub start: Arc<str>,
     /// For times in records.
@@ -118,6 +125,9 @@ pub(crate) enum LogError {
     /// The log or cursor log was closed.
     #[error("the log is closed")]
     Closed,
+    /// An object store did not give it. Try again later: that it lacks or spoiled an object is an alarm, and may be mended.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// Bookies did not do it in time. Try again later.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -132,6 +142,7 @@ impl LogError {
         match self {
             Self::Ledger(error) => error.retry() == ledger::Retry::Later,
             Self::Metadata(error) => error.retry() == metadata::Retry::Later,
+            Self::Object(error) => error.retry() == crate::offload::Retry::Later,
             Self::NotFound { .. }
             | Self::Fenced { .. }
             | Self::DataMissing { .. }

@@ -123,20 +123,37 @@ impl RecordOwner {
         gone: &[LedgerId],
         edit: impl FnOnce(&mut TopicRecord),
     ) -> Result<(), LogError> {
+        let edit = |record: &mut TopicRecord| {
+            edit(record);
+            true
+        };
+        self.change_with(checks, gone, edit).await.map(|_| ())
+    }
+
+    /// [`change`](Self::change) together with `also`. When one of these conflicts, or when `edit` finds something else than it needs
+    /// and says so, nothing is done: [`LogError::Outdated`]. Returns the version of all that was written.
+    pub(super) async fn change_with(
+        &self,
+        also: &[Operation],
+        gone: &[LedgerId],
+        edit: impl FnOnce(&mut TopicRecord) -> bool,
+    ) -> Result<Version, LogError> {
         let Shared { context, key, .. } = &*self.shared;
         let mut held = self.held().await?;
         let mut record = held.record.clone();
-        edit(&mut record);
+        if !edit(&mut record) {
+            return Err(LogError::Outdated { key: key.as_str().into() });
+        }
         // First, because of several records that have changed the first is reported.
         let mut operations = vec![Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(held.version))];
-        operations.extend(checks.iter().cloned());
+        operations.extend(also.iter().cloned());
         let now_ms = context.clock.now_ms();
         operations.extend(gone.iter().flat_map(|ledger| departure(&held.record, *ledger, now_ms)));
         held.in_doubt = true;
         match commit(&*context.metadata, key, Transaction::new(operations)).await {
             Ok(version) => {
                 *held = Held { record, version, noted: false, in_doubt: false };
-                Ok(())
+                Ok(version)
             }
             Err(error @ metadata::Error::Unavailable { .. }) => {
                 held.in_doubt = false; // Known not to have happened.

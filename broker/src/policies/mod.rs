@@ -13,7 +13,7 @@ mod table; // to all of them,
 mod effective; // what counts of them for a topic,
 mod store; // and where they are kept.
 
-pub(crate) use effective::Effective;
+pub(crate) use effective::{Effective, OfNamespace};
 pub(crate) use retention::Retention;
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
 pub(crate) use table::{LevelPage, Policy, TABLE, Verb, of_new_namespace, shown_of_namespace};

@@ -47,9 +47,11 @@ impl TopicError {
         match error {
             LogError::NotFound { .. } => Self::NotFound(name.clone()),
             LogError::Fenced { .. } | LogError::Outdated { .. } | LogError::Closed => Self::Unavailable(name.clone()),
-            LogError::DataMissing { .. } | LogError::Corrupt { .. } | LogError::Ledger(_) | LogError::Metadata(_) => {
-                Self::Storage(error.to_string())
-            }
+            LogError::DataMissing { .. }
+            | LogError::Corrupt { .. }
+            | LogError::Object(_)
+            | LogError::Ledger(_)
+            | LogError::Metadata(_) => Self::Storage(error.to_string()),
         }
     }
 

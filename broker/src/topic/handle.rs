@@ -10,11 +10,12 @@ use proto::{LedgerId, Position, TopicName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::offloads::Offloads;
 use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish};
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::Need;
-use crate::log::{Chain, Keep, LogError, LogReader, Trimmer};
+use crate::log::{Chain, Keep, LogError, LogReader, Offloader, Trimmer};
 use crate::outbox::{Serial, no_message_id};
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) partition: Option<i32>,
     pub(super) reader: LogReader,
     pub(super) trimmer: Trimmer,
+    pub(super) offloader: Offloader,
+    pub(super) offloads: Offloads,
     pub(super) created_at: u64,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
@@ -133,7 +136,11 @@ impl TopicHandle {
                 stats.subscriptions.insert(subscription.name.to_string(), *one);
             }
         }
-        stats.storage_size = self.shared.reader.chain().iter().map(|listed| listed.bytes).sum();
+        let chain = self.shared.reader.chain();
+        stats.storage_size = chain.iter().map(|listed| listed.bytes).sum();
+        let in_objects = chain.iter().filter(|listed| listed.objects.is_some());
+        stats.offloaded_storage_size = in_objects.map(|listed| listed.bytes).sum();
+        self.shared.offloads.show(&mut stats);
         stats.topic_creation_time_stamp = self.shared.created_at;
         stats.deduplication_status = "Disabled".into();
         Ok(stats)
@@ -143,14 +150,15 @@ impl TopicHandle {
     pub(crate) async fn internal_stats(&self) -> Result<InternalStats, TopicError> {
         let chain = self.shared.reader.chain();
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let open = chain.last().filter(|last| last.sealed_at.is_none());
+        let (last, open) = (chain.last(), chain.last().filter(|last| last.sealed_at.is_none()));
         let none = LedgerStats { ledger_id: -1, entries: -1, size: -1, ..Default::default() };
         let mut stats = InternalStats {
             entries_added_counter: self.ask(Command::Stats).await?.msg_in_counter,
             number_of_entries: chain.iter().map(|listed| listed.entries).sum(),
             total_size: chain.iter().map(|listed| listed.bytes).sum(),
-            current_ledger_entries: open.map_or(0, |listed| listed.entries),
-            current_ledger_size: open.map_or(0, |listed| listed.bytes),
+            // Of the last, open or not: tools take them for the size of the last in the list.
+            current_ledger_entries: last.map_or(0, |listed| listed.entries),
+            current_ledger_size: last.map_or(0, |listed| listed.bytes),
             last_confirmed_entry: self.last_position().map_or_else(|| "-1:-1".into(), |last| last.to_string()),
             state: if open.is_some() { "LedgerOpened" } else { "ClosedLedger" }.into(),
             ledgers: chain
@@ -159,6 +167,7 @@ impl TopicHandle {
                     ledger_id: signed(listed.ledger.0),
                     entries: signed(listed.entries),
                     size: signed(listed.bytes),
+                    offloaded: listed.objects.is_some(),
                     ..Default::default()
                 })
                 .collect(),

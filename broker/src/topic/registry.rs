@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::handle::Shared;
+use super::offloads::Offloads;
 use super::{TopicError, TopicHandle, task};
 use crate::Clock;
 use crate::log::{self, LogContext};
@@ -92,6 +93,8 @@ impl Registry {
             partition: name.partition().and_then(|number| i32::try_from(number).ok()),
             reader: loaded.log.reader(),
             trimmer: loaded.trimmer.clone(),
+            offloader: loaded.offloader.clone(),
+            offloads: Offloads::default(),
             created_at: loaded.created_at,
             gone: CancellationToken::new(),
         });

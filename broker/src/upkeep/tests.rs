@@ -1,5 +1,7 @@
 //! Goal: a walk does what is due, and nothing when it cannot know what is wanted. Method: whole topics over storage in memory, with
 //! the walk called by hand and the clock moved.
+mod tiering;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,6 +24,11 @@ struct House {
     sealed: mpsc::Receiver<TopicName>,
 }
 
+/// As brokers are by default: nothing moves.
+fn defaults() -> Defaults {
+    crate::Config::default().offload()
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl House {
@@ -36,7 +43,8 @@ impl House {
             clock: log.clock.clone(),
         });
         let policies = Policies::new(log.metadata.clone());
-        let upkeep = Upkeep::new(topics, policies, log.rollover, HOUR, log.clock.clone());
+        let tiering = Tiering::new(log.tier.clone(), policies.clone(), defaults(), log.clock.clone());
+        let upkeep = Upkeep::new(topics, policies, tiering, log.rollover, HOUR, log.clock.clone());
         let namespace = NamespaceRecord::default().encode_to_vec();
         rig.store.put(keys::namespace(rig.topic.namespace()), namespace, Expect::Absent).await.unwrap();
         Self { rig, log, upkeep, sealed }

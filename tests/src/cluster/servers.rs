@@ -71,6 +71,11 @@ impl Servers {
                 return Err(Failure::internal(format!("{} drained with {status}", process.name())));
             }
         }
+        self.start_again().await
+    }
+
+    /// Starts all of our processes, which have ended, on the same data and ports.
+    pub async fn start_again(&mut self) -> Result<(), Failure> {
         match self {
             Self::One(server) => server.restart().await.map(drop),
             Self::Many(cluster) => {

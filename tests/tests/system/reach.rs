@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use tests::client::{Connection, ProducerId, Publisher, Subscriber, Subscription, find_owner};
-use tests::cluster::{Forwarder, Servers, Standalone};
+use tests::cluster::{Proxy, Servers, Standalone};
 
 use crate::directory;
 
@@ -23,7 +23,7 @@ async fn publishes_and_reads(addresses: &[String]) {
 async fn standalone_is_reached_through_a_port_forwarder() {
     let place = directory();
     let server = Standalone::start(place.path()).await.expect("standalone starts");
-    let forwarder = Forwarder::to(server.address()).await.expect("it listens");
+    let forwarder = Proxy::to(server.address(), 0).await.expect("it listens");
     let addresses = [forwarder.address().to_string()];
     publishes_and_reads(&addresses).await;
     let route = format!("{:?}", find_owner(&addresses, TOPIC).await.expect("found"));

@@ -77,6 +77,7 @@ prop_compose! {
             entries: *entries,
             bytes: *bytes,
             sealed_at: Some(*sealed_at),
+            ..ChainLedger::default()
         };
         let mut ledgers: Vec<ChainLedger> = sizes.iter().enumerate().map(listed).collect();
         if let Some(last) = ledgers.last_mut().filter(|_| open) {
@@ -158,7 +159,7 @@ proptest! {
 }
 
 fn sealed(ledger: u64, bytes: u64, sealed_at: u64) -> ChainLedger {
-    ChainLedger { ledger: LedgerId(ledger), entries: 10, bytes, sealed_at: Some(sealed_at) }
+    ChainLedger { ledger: LedgerId(ledger), entries: 10, bytes, sealed_at: Some(sealed_at), ..ChainLedger::default() }
 }
 
 #[test]
