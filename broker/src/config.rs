@@ -29,8 +29,11 @@ pub struct Config {
     pub ledger_entries_max: u64,
     /// Bytes after which a topic starts its next ledger.
     pub ledger_bytes_max: ByteSize,
-    /// Seconds after which a topic that is written to starts its next ledger.
+    /// Seconds after which a topic closes its ledger, written to or not.
     pub ledger_age_max_s: u64,
+    /// Seconds for which a topic without a durable subscription keeps everything, whatever retention says: so long may pass between the
+    /// first message and the first subscriber. Make it short where topics are written that nobody reads.
+    pub retention_without_subscription_s: u64,
     /// Memory for entries that were just published or read, over all topics. Consumers that keep up read from it.
     pub cache_bytes: ByteSize,
     /// Memory for messages that producers sent and bookies have not confirmed, over all topics. When it is full, the broker
@@ -57,6 +60,7 @@ impl Default for Config {
             ledger_entries_max: 50_000,
             ledger_bytes_max: ByteSize::mib(2048),
             ledger_age_max_s: 4 * 60 * 60,
+            retention_without_subscription_s: 60 * 60,
             cache_bytes: ByteSize::mib(64),
             publish_bytes_max: ByteSize::mib(64),
             message_bytes_max: ByteSize::mib(5),

@@ -38,7 +38,8 @@ pub(crate) async fn work(
     }
 }
 
-async fn work_off(metadata: &Arc<dyn MetadataStore>, ledgers: &Arc<dyn Ledgers>) {
+/// Works off all there are now. What fails stays for the next time.
+pub(crate) async fn work_off(metadata: &Arc<dyn MetadataStore>, ledgers: &Arc<dyn Ledgers>) {
     let intents = match metadata.list_all(keys::INTENTS).await {
         Ok(intents) => intents,
         Err(error) => return tracing::warn!(%error, "intents cannot be listed"),

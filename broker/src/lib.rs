@@ -10,6 +10,8 @@ mod serve; // How it is put together.
 mod connection; // In the order a message travels.
 mod cursor;
 mod log;
+#[doc(hidden)]
+pub mod offload;
 mod outbox;
 mod subscription;
 mod topic;
@@ -17,7 +19,9 @@ mod topic;
 mod intents;
 mod namespaces;
 mod ownership; // Who may serve what.
+mod policies;
 mod schemas;
+mod upkeep;
 
 mod http; // What administration sees.
 mod metrics;
@@ -31,7 +35,7 @@ use metadata::MetadataStore;
 
 pub use clock::Clock;
 pub use config::Config;
-pub use serve::{Bound, House, serve};
+pub use serve::{Bound, House, OtherMetrics, serve};
 
 /// What a connection and an HTTP request need.
 #[derive(Debug)]
@@ -49,5 +53,7 @@ pub(crate) struct Context {
     pub(crate) ownership: ownership::Ownership,
     pub(crate) namespaces: namespaces::Namespaces,
     pub(crate) schemas: schemas::Schemas,
+    pub(crate) policies: policies::Policies,
     pub(crate) topics: topic::Topics,
+    pub(crate) upkeep: upkeep::Upkeep,
 }

@@ -27,7 +27,9 @@ async fn run(config: Config, drain: Drain) -> Result<(), Failure> {
         }),
         high ^ low,
     );
-    let house = House { metadata, ledgers: Arc::new(ledgers), clock, start: start.to_string(), standalone: false };
+    let start = start.to_string();
+    let (ledgers, metrics) = (Arc::new(ledgers), broker::OtherMetrics::default());
+    let house = House { metadata, ledgers, clock, start, standalone: false, metrics };
     let announce = |bound: &Bound| {
         daemon::announce_ready(&[("broker", bound.broker.to_string()), ("http", bound.http.to_string())]);
     };

@@ -1,4 +1,5 @@
 //! The life of a broker: from its ports to its last answer.
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use daemon::metrics::MetricText;
 use daemon::{Drain, Failure, Health, HostPort};
 use ledger::Ledgers;
 use metadata::{MetadataStore, Retry};
+use proto::TopicName;
 use proto::records::BrokerRecord;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
@@ -19,8 +22,10 @@ use crate::http::{self, Pages};
 use crate::log::{EntryCache, LogContext, Rollover};
 use crate::namespaces::Namespaces;
 use crate::ownership::{Keeping, Ownership, Probe};
+use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
+use crate::upkeep::{self, Upkeep};
 use crate::{Clock, Config, Context, intents, metrics};
 
 /// What a broker is given beside its configuration.
@@ -36,6 +41,33 @@ pub struct House {
     pub start: String,
     /// Whether this process is all there is, so that clients may come back the way they came.
     pub standalone: bool,
+    /// Whoever else lives in this process tells of itself on the same page.
+    pub metrics: OtherMetrics,
+}
+
+type WriteMetrics = dyn Fn(&mut MetricText) + Send + Sync;
+
+/// Writes metrics that are not the broker's.
+#[derive(Clone, Default)]
+pub struct OtherMetrics(Option<Arc<WriteMetrics>>);
+
+impl OtherMetrics {
+    /// `write` is called for each page, after the broker's own.
+    pub fn new(write: impl Fn(&mut MetricText) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(write)))
+    }
+
+    fn write(&self, page: &mut MetricText) {
+        if let Some(write) = &self.0 {
+            write(page);
+        }
+    }
+}
+
+impl fmt::Debug for OtherMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OtherMetrics").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Where a broker serves.
@@ -76,11 +108,11 @@ pub async fn serve(
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
     let (health, http_drain) = (Health::new(), Drain::new());
-    let door = Door::default();
+    let door = Door { metrics: house.metrics.clone(), ..Door::default() };
     let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
 
     let Some((ownership, mut keeping)) = register(&config, &house, me, &drain).await? else { return Ok(()) };
-    let (context, log) = assemble(config, house, ownership);
+    let Assembled { context, log, sealed } = assemble(config, house, ownership);
     door.open(&context, log);
 
     let losses = tokio::spawn(unload_what_is_lost(Arc::clone(&context)));
@@ -92,6 +124,7 @@ pub async fn serve(
         work_drain.clone(),
     );
     let worker = tokio::spawn(worker);
+    let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -113,6 +146,7 @@ pub async fn serve(
     join(http, "HTTP").await;
     losses.abort();
     join(worker, "intents").await;
+    join(upkeep, "upkeep").await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
@@ -166,8 +200,17 @@ fn peers() -> reqwest::Client {
     client.expect("without TLS and names of its own there is nothing that could fail")
 }
 
+/// The rooms, put together.
+pub(crate) struct Assembled {
+    pub(crate) context: Arc<Context>,
+    pub(crate) log: LogContext,
+    /// Names topics whose ledger was closed, for upkeep.
+    pub(crate) sealed: mpsc::Receiver<TopicName>,
+}
+
 /// Puts the rooms together.
-pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (Arc<Context>, LogContext) {
+pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> Assembled {
+    let (sealing, sealed) = mpsc::channel(upkeep::SEALED_MAX);
     let log = LogContext {
         metadata: Arc::clone(&house.metadata),
         ledgers: Arc::clone(&house.ledgers),
@@ -180,6 +223,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         cache: EntryCache::new(usize::try_from(config.cache_bytes.0).unwrap_or(usize::MAX)),
         start: house.start.as_str().into(),
         clock: house.clock.clone(),
+        sealed: sealing,
     };
     let owns = ownership.clone();
     let short: String = house.start.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
@@ -189,7 +233,17 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         producer_prefix: format!("{}-{short}", config.cluster),
         clock: house.clock.clone(),
     });
+    let policies = Policies::new(Arc::clone(&house.metadata));
+    let upkeep = Upkeep::new(
+        topics.clone(),
+        policies.clone(),
+        log.rollover,
+        Duration::from_secs(config.retention_without_subscription_s),
+        house.clock.clone(),
+    );
     let context = Context {
+        policies,
+        upkeep,
         namespaces: namespaces(&config, &house),
         schemas: Schemas::new(Arc::clone(&house.metadata), house.clock.clone()),
         broker: ownership.me().broker.clone(),
@@ -202,7 +256,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         ownership,
         topics,
     };
-    (Arc::new(context), log)
+    Assembled { context: Arc::new(context), log, sealed }
 }
 
 /// Topics whose bundle another broker has taken are of no use here: their next write would be fenced.
@@ -218,6 +272,7 @@ async fn unload_what_is_lost(context: Arc<Context>) {
 #[derive(Debug, Clone, Default)]
 struct Door {
     inside: Arc<OnceLock<(Router, Arc<Context>)>>,
+    metrics: OtherMetrics,
 }
 
 impl Door {
@@ -226,10 +281,12 @@ impl Door {
         let render = move |page: MetricText| {
             let door = metrics.clone();
             async move {
-                match door.inside.get() {
+                let mut page = match door.inside.get() {
                     Some((_, context)) => metrics::render(context, page).await,
                     None => page,
-                }
+                };
+                door.metrics.write(&mut page);
+                page
             }
         };
         let pages = daemon::http::pages(health.clone(), render).fallback(async move |request: Request| {

@@ -91,7 +91,13 @@ pub fn namespace_policies(namespace: &NamespaceName) -> String {
 /// What is wanted of one topic, before what its namespace says. Give the name without `-partition-N`.
 #[must_use]
 pub fn topic_policies(topic: &TopicName) -> String {
-    format!("policies/topics/{}/{}", topic.namespace(), topic.local())
+    format!("{}{}", policies_of_topics(topic.namespace()), topic.local())
+}
+
+/// Before the policies of a namespace's topics.
+#[must_use]
+pub fn policies_of_topics(namespace: &NamespaceName) -> String {
+    format!("policies/topics/{namespace}/")
 }
 
 /// Before a namespace's topics.

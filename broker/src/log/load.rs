@@ -9,7 +9,7 @@ use proto::records::{self, TopicRecord};
 use proto::{LedgerId, TopicName, keys};
 
 use super::record::{self, RecordOwner};
-use super::{Chain, ChainLedger, LogContext, LogError, LogReader, TopicLog};
+use super::{Chain, ChainLedger, LogContext, LogError, LogReader, TopicLog, Trimmer};
 use crate::cursor::{self, AckSet, CursorLog};
 
 /// A topic that this broker may serve.
@@ -21,6 +21,8 @@ pub(crate) struct Loaded {
     pub cursors: Vec<LoadedCursor>,
     /// For the subscription tasks.
     pub cursor_log: CursorLog,
+    /// For whoever looks after the topic.
+    pub trimmer: Trimmer,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -35,9 +37,6 @@ pub(crate) struct LoadedCursor {
     /// Of the subscription.
     pub properties: HashMap<String, String>,
 }
-
-/// Ledgers whose intents stand in one transaction, beside the topic's record.
-const INTENTS_MAX: usize = Transaction::OPERATIONS_MAX - 1;
 
 /// Makes the topic's record, and nothing else: ledgers are made at the first publish. `false`: there was one.
 pub(crate) async fn create(
@@ -72,37 +71,31 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     });
     let cursors = cursors.collect();
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
+    let trimmer = Trimmer::new(owner.clone(), reader.clone(), cursor_log.clone());
     let log = TopicLog::new(reader, owner, cursor_log.clone());
-    Ok(Loaded { log, cursors, cursor_log, created_at: record.created_at })
+    Ok(Loaded { log, cursors, cursor_log, trimmer, created_at: record.created_at })
 }
 
-/// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it at its next ledger, or
-/// when the intents are worked off, whichever comes first: unload it before.
+/// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its
+/// next ledger, or when the intents are worked off, whichever comes first: unload it before.
 ///
 /// One transaction, unless there are more ledgers than one can name: then the oldest go first, and a crash between leaves a shorter topic.
-pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<(), LogError> {
+pub(crate) async fn delete(context: &LogContext, topic: &TopicName, also: Vec<Operation>) -> Result<(), LogError> {
     let key = keys::topic(topic);
     let found = record::read(context, topic).await?.ok_or_else(|| LogError::NotFound { topic: topic.clone() })?;
     let mut record = record::decode(topic, &found)?;
     let mut version = found.version;
     loop {
-        let excess = (record.ledgers.len() + record.cursor_ledgers.len()).saturating_sub(INTENTS_MAX);
-        let oldest = excess.min(INTENTS_MAX).min(record.ledgers.len());
-        let gone: Vec<u64> = if excess == 0 {
-            record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied()).collect()
-        } else {
-            assert!(0 < oldest, "the cursor log's list is short");
-            record.ledgers.drain(..oldest).map(|listed| listed.ledger).collect()
-        };
-        let now_ms = context.clock.now_ms();
-        let mut operations: Vec<Operation> =
-            gone.into_iter().map(|gone| ledger::delete_intent(LedgerId(gone), now_ms)).collect();
-        operations.push(if excess == 0 {
-            Operation::delete(key.as_str(), Expect::Version(version))
+        let (operations, whole) =
+            farewell(&mut record, context.clock.now_ms(), Transaction::OPERATIONS_MAX - also.len() - 1);
+        let last = if whole {
+            vec![Operation::delete(key.as_str(), Expect::Version(version))]
         } else {
             record.epoch += 1;
-            Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(version))
-        });
+            vec![Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(version))]
+        };
+        let also = also.iter().filter(|_| whole).cloned();
+        let operations = last.into_iter().chain(operations).chain(also).collect();
         version = match record::commit(&*context.metadata, &key, Transaction::new(operations)).await {
             Ok(version) => version,
             Err(error @ metadata::Error::Conflict { .. }) => {
@@ -110,10 +103,30 @@ pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<()
             }
             Err(error) => return Err(error.into()),
         };
-        if excess == 0 {
+        if whole {
             return Ok(());
         }
     }
+}
+
+/// Takes ledgers off the record, oldest first, as many as `operations_max` operations can say. `true`: all of them.
+fn farewell(record: &mut TopicRecord, now_ms: u64, operations_max: usize) -> (Vec<Operation>, bool) {
+    let mut operations: Vec<Operation> = Vec::new();
+    let mut ledgers = 0;
+    let all = record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied());
+    for ledger in all {
+        let more = record::departure(record, LedgerId(ledger), now_ms);
+        if operations_max < operations.len() + more.len() {
+            break;
+        }
+        operations.extend(more);
+        ledgers += 1;
+    }
+    let whole = ledgers == record.ledgers.len() + record.cursor_ledgers.len();
+    let of_chain = ledgers.min(record.ledgers.len());
+    record.ledgers.drain(..of_chain);
+    record.cursor_ledgers.drain(..ledgers - of_chain);
+    (operations, whole)
 }
 
 /// Writes how a ledger ended into the record.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{LedgerError, Ledgers, QuorumPolicy};
-use metadata::MetadataStore;
+use metadata::{Key, MetadataStore};
 use proto::{LedgerId, TopicName};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 
@@ -21,6 +22,7 @@ mod load; // How it comes to be served.
 mod reader;
 mod record; // What a topic is.
 mod tail; // In the order an entry travels.
+mod trim; // What leaves, and when.
 
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;
@@ -28,6 +30,7 @@ pub(crate) use chain::{Chain, ChainLedger};
 pub(crate) use load::{Loaded, create, delete, load};
 pub(crate) use reader::{LogReader, StoredEntry};
 pub(crate) use record::{List, RecordOwner};
+pub(crate) use trim::{Keep, Trimmer, roll_due, trimmable};
 
 /// What every log of a broker needs. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +49,8 @@ pub(crate) struct LogContext {
     pub start: Arc<str>,
     /// For times in records.
     pub clock: Clock,
+    /// Told of every topic whose ledger was closed. What does not fit is dropped.
+    pub sealed: mpsc::Sender<TopicName>,
 }
 
 impl fmt::Debug for LogContext {
@@ -54,7 +59,7 @@ impl fmt::Debug for LogContext {
     }
 }
 
-/// When a ledger is followed by the next: at the first of the three bounds. A ledger that nobody writes to stays as it is.
+/// When a ledger is followed by the next: at the first of the three bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rollover {
     /// Entries in a ledger.
@@ -104,6 +109,12 @@ pub(crate) enum LogError {
         /// Record or cursor log.
         what: &'static str,
     },
+    /// What a change rested on was changed meanwhile. Nothing was done: decide again.
+    #[error("`{key}` has changed since it was read")]
+    Outdated {
+        /// Which record.
+        key: Key,
+    },
     /// The log or cursor log was closed.
     #[error("the log is closed")]
     Closed,
@@ -125,6 +136,7 @@ impl LogError {
             | Self::Fenced { .. }
             | Self::DataMissing { .. }
             | Self::Corrupt { .. }
+            | Self::Outdated { .. }
             | Self::Closed => false,
         }
     }

@@ -107,21 +107,27 @@ impl LogReader {
         bytes_max: usize,
     ) -> Result<Vec<StoredEntry>, LogError> {
         let Shared { context, .. } = &*self.shared;
-        let (first, end) = self.with_chain(|chain| {
-            let first = chain.at_or_after(from);
-            (first, chain.ledger(first.ledger).map_or(0, |listed| listed.entries))
-        });
-        if end <= first.entry.0 || entries_max == 0 {
-            return Ok(Vec::new());
-        }
-        let wanted = EntryId(end.min(first.entry.0.saturating_add(entries_max as u64)));
-        let mut found = context.cache.get(first.ledger, first.entry, wanted, bytes_max);
-        if found.is_empty() {
+        let (first, found) = loop {
+            let (first, end) = self.with_chain(|chain| {
+                let first = chain.at_or_after(from);
+                (first, chain.ledger(first.ledger).map_or(0, |listed| listed.entries))
+            });
+            if end <= first.entry.0 || entries_max == 0 {
+                return Ok(Vec::new());
+            }
+            let wanted = EntryId(end.min(first.entry.0.saturating_add(entries_max as u64)));
+            let found = context.cache.get(first.ledger, first.entry, wanted, bytes_max);
+            if !found.is_empty() {
+                break (first, found);
+            }
             let window = self.window(first, bytes_max);
-            let read = context.cache.read(&context.ledgers, first.ledger, first.entry, EntryId(end), window).await;
-            let read = read.map_err(|error| self.read_error(error))?;
-            found = within(&read, first.entry, wanted, bytes_max);
-        }
+            match context.cache.read(&context.ledgers, first.ledger, first.entry, EntryId(end), window).await {
+                Ok(read) => break (first, within(&read, first.entry, wanted, bytes_max)),
+                // It left the chain while it was read: what comes after it is the first that exists.
+                Err(_) if self.with_chain(|chain| chain.ledger(first.ledger).is_none()) => {}
+                Err(error) => return Err(self.read_error(error)),
+            }
+        };
         self.sequence.lock().next = Position { entry: EntryId(first.entry.0 + found.len() as u64), ..first };
         let place =
             |(entry, bytes)| StoredEntry { position: Position { ledger: first.ledger, entry: EntryId(entry) }, bytes };
@@ -129,17 +135,17 @@ impl LogReader {
     }
 
     /// A ledger takes entries now.
-    pub(super) fn opened(&self, ledger: LedgerId) {
-        self.shared.chain.write().push(ledger);
+    pub(super) fn opened(&self, ledger: LedgerId, now_ms: u64) {
+        self.shared.chain.write().push(ledger, now_ms);
     }
 
     /// Entries are durable: from now on readers see them.
-    pub(super) fn confirmed(&self, first: Position, entries: Vec<Bytes>) {
+    pub(super) fn confirmed(&self, first: Position, entries: Vec<Bytes>, now_ms: u64) {
         let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
         self.shared.context.cache.insert(first.ledger, first.entry, &entries);
         let end = {
             let mut chain = self.shared.chain.write();
-            chain.grow(first.ledger, entries.len() as u64, bytes);
+            chain.grow(first.ledger, entries.len() as u64, bytes, now_ms);
             chain.end()
         };
         self.shared.tail.send_replace(end);
@@ -148,6 +154,11 @@ impl LogReader {
     /// A ledger takes no more entries.
     pub(super) fn sealed(&self, ledger: LedgerId, sealed: Sealed, now_ms: u64) {
         self.shared.chain.write().seal(ledger, sealed.end.0, sealed.length, now_ms);
+    }
+
+    /// The first ledgers have left the chain for good. The tail is not told: nothing has come.
+    pub(super) fn trimmed(&self, gone: &[LedgerId]) {
+        self.shared.chain.write().drop_first(gone);
     }
 
     fn window(&self, first: Position, bytes_max: usize) -> usize {

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ledger::{MemoryLedgers, QuorumPolicy};
 use metadata::{Error, Key, Lease, MemoryStore, MetadataStore, Page, Record, Transaction, Version, Watch};
+use parking_lot::Mutex;
 use prost::Message;
 use proto::records::TopicRecord;
 use proto::{LedgerId, Position, TopicName, keys};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{EntryCache, LogContext, LogReader, Rollover, Settled, TopicLog};
 use crate::clock::Clock;
@@ -26,8 +27,13 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new() -> Self {
         let store = MemoryStore::default();
-        let mortal =
-            Arc::new(MortalStore { inner: store.clone(), left: AtomicI64::new(i64::MAX), died: Notify::new() });
+        let mortal = Arc::new(MortalStore {
+            inner: store.clone(),
+            left: AtomicI64::new(i64::MAX),
+            died: Notify::new(),
+            held: watch::Sender::new(false),
+            unreadable: Mutex::default(),
+        });
         let ledgers = MemoryLedgers::new(mortal.clone());
         Self { store, mortal, ledgers, topic: "orders".parse().expect("valid") }
     }
@@ -42,6 +48,7 @@ impl Rig {
             cache: EntryCache::new(1 << 20),
             start: start.into(),
             clock: Clock::runtime(1_000_000),
+            sealed: tokio::sync::mpsc::channel(1).0,
         }
     }
 
@@ -98,6 +105,10 @@ pub(crate) struct MortalStore {
     /// Twice the commits until death; odd: the last one still happens.
     left: AtomicI64,
     died: Notify,
+    /// Commits wait.
+    held: watch::Sender<bool>,
+    /// Reads of keys that begin so find the store away.
+    unreadable: Mutex<Option<&'static str>>,
 }
 
 impl MortalStore {
@@ -112,16 +123,35 @@ impl MortalStore {
     pub(crate) async fn died(&self) {
         self.died.notified().await;
     }
+
+    /// From now on commits wait, or go on.
+    pub(crate) fn hold_commits(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// From now on, what lies below `prefix` cannot be read.
+    pub(crate) fn set_unreadable(&self, prefix: Option<&'static str>) {
+        *self.unreadable.lock() = prefix;
+    }
+
+    fn readable(&self, key: &str) -> Result<(), Error> {
+        match *self.unreadable.lock() {
+            Some(prefix) if key.starts_with(prefix) => Err(Error::Unavailable { reason: "as the test asked".into() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
 impl MetadataStore for MortalStore {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.readable(key.as_str())?;
         self.inner.get(key).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Version, Error> {
         tokio::task::yield_now().await; // Others may come between.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
         let left = self.left.fetch_sub(2, Ordering::SeqCst);
         if left <= 1 {
             if left == 1 {
@@ -134,6 +164,7 @@ impl MetadataStore for MortalStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Error> {
+        self.readable(prefix)?;
         self.inner.list(prefix, after, limit).await
     }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bookie::{Bookie, Identity, OpenError, Options};
-use broker::{Bound, Clock, House};
+use broker::{Bound, Clock, House, OtherMetrics};
 use daemon::config::{Loaded, Sources};
 use daemon::{Drain, Failure, Health};
 use ledger::{QuorumLedgers, WallClock};
@@ -71,6 +71,10 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
         clock,
         start,
         standalone: true,
+        metrics: OtherMetrics::new({
+            let handle = handle.clone();
+            move |page| handle.write_metrics(page)
+        }),
     };
     // A bookie that cannot sync must not leave the broker waiting for it.
     let stop_broker = Drain::new();

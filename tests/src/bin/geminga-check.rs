@@ -3,13 +3,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use broker::offload::Location;
 use clap::{Args, Parser, Subcommand};
 use daemon::Failure;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
-use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
+use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::lines::{self, LinesRun};
+use tests::offload_read::{self, OffloadReadRun};
 use tests::speed::{self, SpeedRun};
 
 /// Checks what Geminga promises, with real processes. Exit code 0: everything held.
@@ -91,6 +93,26 @@ enum Check {
         #[command(flatten)]
         place: Place,
     },
+    /// Writes a ledger into an object store and measures how it reads back, beside plain requests for the same objects.
+    OffloadRead {
+        /// A URL as topics name their stores. Credentials come from the environment. Without it: a directory.
+        #[arg(long)]
+        location: Option<Location>,
+        /// Payload of the ledger.
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// Of one entry.
+        #[arg(long, default_value_t = 64 * 1024)]
+        entry_bytes: usize,
+        /// Of the reader's cache.
+        #[arg(long, default_value_t = 64)]
+        cache_mib: usize,
+        /// That start together, and then far apart.
+        #[arg(long, default_value_t = 16)]
+        readers: u32,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Measures a running server under pulsar-perf and prints rows of a table.
     Speed {
         /// Of the server.
@@ -130,6 +152,9 @@ enum Crash {
         /// Kills.
         #[arg(long, default_value_t = 50)]
         times: u32,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -147,6 +172,9 @@ enum Crash {
         /// Entries before the next ledger.
         #[arg(long, default_value_t = 1000)]
         ledger_entries_max: u64,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -189,15 +217,17 @@ fn main() -> ExitCode {
 
 async fn run(check: Check) -> Result<(), Failure> {
     match check {
-        Check::Crash(Crash::Standalone { times, place }) => {
+        Check::Crash(Crash::Standalone { times, trim, place }) => {
             let ground = place.prepare()?;
-            let run = StandaloneRun { times, seed: ground.seed, directory: ground.directory.clone() };
+            let run =
+                StandaloneRun { times, keeping: keeping(trim), seed: ground.seed, directory: ground.directory.clone() };
             verdict(&Box::pin(crash::crash_standalone(&run)).await?)
         }
-        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, place }) => {
+        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, trim, place }) => {
             let ground = place.prepare()?;
             let (seed, directory) = (ground.seed, ground.directory.clone());
-            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, seed, directory };
+            let keeping = keeping(trim);
+            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, keeping, seed, directory };
             verdict(&Box::pin(crash::crash_cluster(&run)).await?)
         }
         Check::PowerLoss { times, file_system, environment, place } => {
@@ -210,7 +240,7 @@ async fn run(check: Check) -> Result<(), Failure> {
             verdict(&Box::pin(crash::lose_power(&run)).await?)
         }
         Check::Load { brokers, messages, place } => {
-            let load = Load::start(brokers, place.prepare()?.seed);
+            let load = Load::over(brokers, Keeping::WhatIsNeeded, place.prepare()?.seed);
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
@@ -234,12 +264,24 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
             Ok(())
         }
+        Check::OffloadRead { location, mib, entry_bytes, cache_mib, readers, place } => {
+            let ground = place.prepare()?;
+            let location = location.unwrap_or_else(|| Location::Directory { path: ground.directory.clone() });
+            let (bytes, cache_bytes, seed) = (mib << 20, cache_mib << 20, ground.seed);
+            let run = OffloadReadRun { location, bytes, entry_bytes: entry_bytes.max(8), cache_bytes, readers, seed };
+            println!("{}", Box::pin(offload_read::measure(&run)).await?);
+            Ok(())
+        }
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
             Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
                 .await
         }
     }
+}
+
+fn keeping(trim: bool) -> Keeping {
+    if trim { Keeping::WhatIsNeeded } else { Keeping::Everything }
 }
 
 /// A report with any fault is a failure.

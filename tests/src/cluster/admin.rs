@@ -38,6 +38,11 @@ impl Admin {
         self.call(reqwest::Method::PUT, path, body).await.map(drop)
     }
 
+    /// Posts `body` to `path`.
+    pub async fn post(&self, path: &str, body: Option<Value>) -> Result<(), Failure> {
+        self.call(reqwest::Method::POST, path, body).await.map(drop)
+    }
+
     /// Deletes `path`.
     pub async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.call(reqwest::Method::DELETE, path, None).await.map(drop)

@@ -2,8 +2,10 @@
 mod bad_input; // What must not hurt.
 mod clients; // What must work.
 mod configuration;
+mod programs; // How programs of others are run.
 mod promises; // What must hold.
 mod reach;
+mod retention;
 mod rust_client;
 
 use tempfile::TempDir;

@@ -56,6 +56,19 @@ async fn a_server_that_says_it_is_ready_serves() {
 }
 
 #[tokio::test]
+async fn the_metrics_of_standalone_tell_of_its_broker_and_of_its_bookie() {
+    let place = directory();
+    let server = Standalone::start(place.path()).await.expect("standalone starts");
+    publishes_and_reads(&[server.address()]).await;
+    let page = server.admin().get("/metrics").await.expect("a page");
+    let page = page.as_str().expect("a text");
+    for name in ["pulsar_topics_count", "bookie_WRITE_BYTES", "bookie_journal_JOURNAL_SYNC_count"] {
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+        assert!(value.is_some_and(|(_, value)| value != "0"), "{name} in\n{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_drained_server_exits_with_0_and_starts_again_with_everything() {
     let place = directory();
     let mut servers = Servers::one(place.path()).await.expect("standalone starts");

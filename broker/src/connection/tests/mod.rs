@@ -28,8 +28,10 @@ use tokio::task::JoinHandle;
 use crate::log::{EntryCache, LogContext, Rollover};
 use crate::namespaces::Namespaces;
 use crate::ownership::{Ownership, Probe};
+use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
+use crate::upkeep::Upkeep;
 use crate::{Clock, Config, Context};
 
 const TOPIC: &str = "persistent://public/default/orders";
@@ -114,7 +116,9 @@ async fn context(
         cache: EntryCache::new(1 << 20),
         start: "start".into(),
         clock: clock.clone(),
+        sealed: tokio::sync::mpsc::channel(1).0,
     };
+    let rollover = log.rollover;
     let owner = ownership.clone();
     let topics = Topics::new(TopicSetup {
         log,
@@ -122,7 +126,11 @@ async fn context(
         producer_prefix: "test-1".into(),
         clock: clock.clone(),
     });
+    let policies = Policies::new(metadata.clone());
+    let upkeep = Upkeep::new(topics.clone(), policies.clone(), rollover, Duration::ZERO, clock.clone());
     Arc::new(Context {
+        policies,
+        upkeep,
         broker: address.to_string(),
         start: "start".into(),
         standalone,
