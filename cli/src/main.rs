@@ -1,6 +1,7 @@
 //! `geminga`: one process of everything, and the command line client.
 //!
-//! The client goes through the `pulsar` crate and the Pulsar protocol only, so it works against Apache Pulsar as well.
+//! The client goes through the `pulsar` crate and the Pulsar protocol only, and administration through Pulsar's HTTP pages, so that
+//! both work against Apache Pulsar as well.
 mod admin;
 
 mod address; // What a command is given, then the commands.
@@ -20,9 +21,11 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     /// Where the brokers are
     #[arg(long, global = true, env = "GEMINGA_URL", default_value = "pulsar://127.0.0.1:6650", value_name = "URL")]
+    #[arg(display_order = 101)] // Behind what a command takes.
     url: String,
     /// Where their HTTP side is
     #[arg(long, global = true, env = "GEMINGA_ADMIN", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(display_order = 102)]
     admin: String,
     #[command(subcommand)]
     command: Command,

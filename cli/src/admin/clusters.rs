@@ -12,7 +12,7 @@ pub(super) const BROKERS: Resource = Resource { name: "brokers", about: "Brokers
 
 pub(super) const SCHEMAS: Resource = Resource { name: "schemas", about: "Schemas of topics", verbs: &[SCHEMA_VERBS] };
 
-const CLUSTER: Argument = positional("cluster", Kind::Text, "Name of the cluster");
+const CLUSTER: Argument = positional("cluster", Kind::Text("CLUSTER"), "Name of the cluster");
 const ROLES: Argument = flag("roles", "-r --admin-roles", Kind::List, "Who may administrate it").field("adminRoles");
 const ALLOWED: Argument =
     flag("clusters", "-c --allowed-clusters", Kind::List, "Clusters it may use").field("allowedClusters");
@@ -43,7 +43,7 @@ const BROKER_VERBS: &[Verb] = &[
     get("healthcheck", "brokers/health", "Whether a broker works").takes(&[flag(
         "version",
         "-tv --topic-version",
-        Kind::Text,
+        Kind::Text("V1|V2"),
         "V1 or V2",
     )
     .query("topicVersion")]),

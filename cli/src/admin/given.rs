@@ -13,7 +13,8 @@ pub(super) struct Given(BTreeMap<&'static str, Value>);
 impl Given {
     pub(super) fn of(verb: &Verb, matches: &ArgMatches) -> Self {
         let given = |argument: &Argument| {
-            let values = matches.get_many::<Value>(argument.name)?.cloned();
+            let is_off = |value: &&Value| **value == Value::Bool(false);
+            let values = matches.get_many::<Value>(argument.name)?.filter(|value| !is_off(value)).cloned();
             Some((argument.name, values.reduce(gather)?))
         };
         Self(verb.takes.iter().filter_map(given).collect())

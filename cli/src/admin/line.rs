@@ -36,7 +36,7 @@ fn of_argument(argument: &Argument) -> Arg {
         arg = arg.action(ArgAction::Append);
     }
     if kind == Kind::Switch {
-        arg = arg.num_args(0).default_missing_value("");
+        arg = arg.action(ArgAction::SetTrue);
     }
     argument.flags.split_terminator(' ').fold(arg, spelled)
 }

@@ -68,8 +68,10 @@ pub(crate) struct Arguments {
 
 impl clap::Args for Arguments {
     fn augment_args(command: Command) -> Command {
-        let output = Arg::new("output").short('o').long("output").global(true).default_value("table");
-        let output = output.value_parser(EnumValueParser::<Output>::new()).help("How answers are shown");
+        let output = Arg::new("output").short('o').long("output").global(true).display_order(100);
+        let output = output.value_parser(EnumValueParser::<Output>::new()).hide_possible_values(true);
+        let output = output.value_name("FORMAT").default_value("table");
+        let output = output.help("`table` for people, or `json`: the server's answer, for scripts");
         command
             .subcommand_required(true)
             .arg_required_else_help(true)

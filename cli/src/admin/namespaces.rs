@@ -7,7 +7,7 @@ pub(super) const NAMESPACES: Resource =
     Resource { name: "namespaces", about: "Namespaces and their policies", verbs: &[OWN, policies::OF_NAMESPACES] };
 
 pub(super) const NAMESPACE: Argument = positional("namespace", Kind::Namespace, "tenant/namespace");
-pub(super) const TENANT: Argument = positional("tenant", Kind::Text, "Name of the tenant");
+pub(super) const TENANT: Argument = positional("tenant", Kind::Text("TENANT"), "Name of the tenant");
 
 const MODE: Argument = flag(
     "mode",
@@ -23,9 +23,14 @@ const ALL_TOPICS: Argument = switch("force", "-f --force", "With all of its topi
 const BUNDLES: Argument =
     flag("bundles", "-b --bundles", Kind::Count, "How many bundles share its topics out among brokers");
 const REPLICATION: Argument = flag("clusters", "-c --clusters", Kind::List, "Clusters it belongs to");
-const BUNDLE: Argument = flag("bundle", "-b --bundle", Kind::Text, "Only this one, such as 0x00000000_0x40000000");
-const DESTINATION: Argument =
-    flag("destination", "-d --destinationBroker", Kind::Text, "The HTTP address of the broker that takes the bundle");
+const BUNDLE: Argument =
+    flag("bundle", "-b --bundle", Kind::Text("BUNDLE"), "Only this one, such as 0x00000000_0x40000000");
+const DESTINATION: Argument = flag(
+    "destination",
+    "-d --destinationBroker",
+    Kind::Text("HOST:PORT"),
+    "The HTTP address of the broker that takes the bundle",
+);
 
 const OWN: &[Verb] = &[
     get("list", "namespaces/{tenant}", "Namespaces of a tenant").takes(&[TENANT]),

@@ -21,24 +21,25 @@ const VERBS: &[Verb] = &[
             flag("grace", "--grace", Kind::Seconds, "Leave objects alone that are younger")
                 .or("24h")
                 .query("graceSeconds"),
-            flag("store", "--store", Kind::Text, "Only this store, such as s3://bucket").query("store"),
+            flag("store", "--store", Kind::Text("STORE"), "Only this store, by the name that a scrub shows")
+                .query("store"),
         ])
         .shows(Shows::Text(|_, answer| read::<Scrub>(answer).map(|scrub| scrub.shown())))
         .alarm(lost),
     get("status", "geminga/offload/status", "What is in objects, what waits to go there, and what is under way")
         .shows(Shows::Text(|_, answer| read::<Status>(answer).map(|status| status.shown()))),
-    get("cost", "geminga/offload/cost", "What a month like the time that was counted costs, in dollars")
-        .takes(&[
-            flag("storage", "--storage-gb-month", Kind::Price, "A GB kept for a month")
-                .or("0.023")
-                .query("storageGbMonth"),
-            flag("put", "--put-1000", Kind::Price, "A thousand requests that write or list")
-                .or("0.005")
-                .query("put1000"),
-            flag("get", "--get-1000", Kind::Price, "A thousand requests that read").or("0.0004").query("get1000"),
-            flag("egress", "--egress-gb", Kind::Price, "A GB that is read").or("0.09").query("egressGb"),
-        ])
-        .shows(Shows::Text(|_, answer| read::<Cost>(answer).map(|cost| cost.shown()))),
+    get(
+        "cost",
+        "geminga/offload/cost",
+        "What a month like the time that was counted costs, at the server's prices or those given",
+    )
+    .takes(&[
+        flag("storage", "--storage-gb-month", Kind::Price, "A GB kept for a month").query("storageGbMonth"),
+        flag("put", "--put-1000", Kind::Price, "A thousand requests that write or list").query("put1000"),
+        flag("get", "--get-1000", Kind::Price, "A thousand requests that read or ask").query("get1000"),
+        flag("egress", "--egress-gb", Kind::Price, "A GB that leaves the store's network").query("egressGb"),
+    ])
+    .shows(Shows::Text(|_, answer| read::<Cost>(answer).map(|cost| cost.shown()))),
 ];
 
 fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
@@ -159,7 +160,10 @@ impl ScrubbedStore {
 
 /// Data that a record promises and a store does not have.
 fn lost(answer: &Value) -> Option<Failure> {
-    let scrub = read::<Scrub>(answer).ok()?;
+    let scrub = match read::<Scrub>(answer) {
+        Ok(scrub) => scrub,
+        Err(failure) => return Some(failure), // What cannot be read is no all-clear, whichever way it is shown.
+    };
     let count = |of: fn(&ScrubbedStore) -> usize| scrub.stores.iter().map(of).sum::<usize>();
     let (missing, wrong_size) = (count(|store| store.missing.len()), count(|store| store.wrong_size.len()));
     (0 < missing + wrong_size)

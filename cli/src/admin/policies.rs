@@ -25,12 +25,12 @@ const SECRETS: Kind = Kind::Refused("credentials are not kept in policies: broke
 
 /// As topics and namespaces spell them; each takes the spellings of both.
 const OFFLOAD: [Argument; 14] = [
-    flag("driver", "-d --driver", Kind::Text, "aws-s3, S3, google-cloud-storage, azureblob or filesystem")
+    flag("driver", "-d --driver", Kind::Text("DRIVER"), "aws-s3, S3, google-cloud-storage, azureblob or filesystem")
         .needed()
         .field("managedLedgerOffloadDriver"),
-    flag("bucket", "-b --bucket", Kind::Text, "Where objects go").field("managedLedgerOffloadBucket"),
-    flag("region", "-r --region", Kind::Text, "Where the bucket is").field("managedLedgerOffloadRegion"),
-    flag("endpoint", "-e --endpoint", Kind::Text, "The store's address, where it is not the provider's own")
+    flag("bucket", "-b --bucket", Kind::Text("BUCKET"), "Where objects go").field("managedLedgerOffloadBucket"),
+    flag("region", "-r --region", Kind::Text("REGION"), "Where the bucket is").field("managedLedgerOffloadRegion"),
+    flag("endpoint", "-e --endpoint", Kind::Text("URL"), "The store's address, where it is not the provider's own")
         .field("managedLedgerOffloadServiceEndpoint"),
     flag(
         "threshold",

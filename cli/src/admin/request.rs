@@ -44,7 +44,7 @@ fn path(verb: &Verb, given: &Given, template: &str) -> String {
         if let Some(value) = given.get(name) {
             let kind = verb.takes.iter().find(|argument| argument.name == name).map(|argument| argument.kind);
             path += slash;
-            path += &segments(kind.unwrap_or(Kind::Text), value);
+            path += &segments(kind, value);
         }
         rest = after;
     }
@@ -52,14 +52,14 @@ fn path(verb: &Verb, given: &Given, template: &str) -> String {
 }
 
 /// As it stands in a path. Slashes inside a topic's own name are not those of the path.
-fn segments(kind: Kind, value: &Value) -> String {
+fn segments(kind: Option<Kind>, value: &Value) -> String {
     let text = plain(value);
     match kind {
-        Kind::Namespace => text,
-        Kind::Topic | Kind::TopicOfSchema => {
+        Some(Kind::Namespace) => text,
+        Some(Kind::Topic | Kind::TopicOfSchema) => {
             let (domain, rest) = text.split_once("://").unwrap_or(("", &text));
             let parts = rest.splitn(3, '/').map(encode);
-            let domain = (kind == Kind::Topic).then(|| domain.to_owned());
+            let domain = (kind == Some(Kind::Topic)).then(|| domain.to_owned());
             domain.into_iter().chain(parts).collect::<Vec<_>>().join("/")
         }
         _ => encode(&text),

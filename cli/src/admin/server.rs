@@ -44,6 +44,7 @@ impl Server {
             Method::Post => reqwest::Method::POST,
             Method::Delete => reqwest::Method::DELETE,
         };
+        let page = format!("{method} {}", request.path);
         let mut asked = self.client.request(method, format!("{}{}", self.base, request.path));
         if let Some(body) = &request.body {
             asked = asked.json(body);
@@ -51,7 +52,14 @@ impl Server {
         let answer = asked.send().await.map_err(|error| self.away(&error))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| self.away(&error))?;
-        if status.is_success() { Ok(read(&text)) } else { Err(refusal(status, &text)) }
+        if !status.is_success() {
+            return Err(refusal(status, &text, &page));
+        }
+        if is_markup(&text) {
+            let base = &self.base;
+            return Err(Failure::usage(format!("{base} shows web pages: name a broker's HTTP side with --admin")));
+        }
+        Ok(read(&text))
     }
 
     fn away(&self, error: &reqwest::Error) -> Failure {
@@ -88,11 +96,28 @@ fn root(error: &reqwest::Error) -> String {
     if is_io { plain.to_lowercase() } else { plain.to_owned() }
 }
 
-/// Whoever asked wrongly is told so (64); what is away or moving may be asked again (75); anything else is broken (70).
-fn refusal(status: StatusCode, text: &str) -> Failure {
+fn is_markup(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+/// What our brokers say of a page, or a method of one, that they do not have. Those of Apache Pulsar say it without a reason.
+const NOT_THERE: [&str; 2] = ["there is no page ", "this page does not take this method"];
+
+/// Whoever asked wrongly is told so (64); what is away or moving may be asked again (75); anything else is broken, or is not
+/// offered (70).
+fn refusal(status: StatusCode, text: &str, page: &str) -> Failure {
     let answer = read(text);
-    let reason = answer.get("reason").and_then(Value::as_str).or(answer.as_str()).unwrap_or("no reason given");
-    let message = format!("{reason} ({})", status.as_u16());
+    let reason = answer.get("reason").and_then(Value::as_str);
+    let code = status.as_u16();
+    let is_there = reason.is_some_and(|reason| !NOT_THERE.iter().any(|text| reason.starts_with(text)));
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) && !is_there {
+        let what = format!(
+            "the server does not offer `{page}` ({code}): it is older than this command, or another kind of server"
+        );
+        return Failure::internal(what);
+    }
+    let reason = reason.or(answer.as_str().filter(|text| !is_markup(text))).unwrap_or("no reason given");
+    let message = format!("{reason} ({code})");
     match status {
         StatusCode::REQUEST_TIMEOUT
         | StatusCode::TOO_MANY_REQUESTS

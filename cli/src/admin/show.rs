@@ -127,7 +127,8 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         .map(|column| {
             let cells = || rows.iter().filter_map(move |row| row.get(column));
             let widest = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
-            (widest.max(headings[column].chars().count()), cells().all(is_number))
+            let right = cells().all(is_number) && cells().any(|cell| cell != "-");
+            (widest.max(headings[column].chars().count()), right)
         })
         .collect();
     let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();

@@ -89,7 +89,7 @@ fn reset(verb: &Verb, mut given: Given, now_ms: u64) -> Result<Request, Failure>
     match (given.has("position"), given.get("time").and_then(Value::as_i64)) {
         (true, None) => Ok(Request::of(verb, &given)),
         (false, Some(back_ms)) => {
-            let time = i64::try_from(now_ms).unwrap_or(i64::MAX).saturating_sub(back_ms);
+            let time = i64::try_from(now_ms).unwrap_or(i64::MAX).saturating_sub(back_ms).max(0);
             given.set("timestamp", time.into());
             Ok(Request::to(verb.method, verb, &given, &format!("{}/{{timestamp}}", verb.path)))
         }
@@ -98,7 +98,8 @@ fn reset(verb: &Verb, mut given: Given, now_ms: u64) -> Result<Request, Failure>
 }
 
 /// The position before which messages move is found as Pulsar's own tool finds it: from the end of the topic backwards, ledgers
-/// stay as long as they are no larger together than what is to be kept.
+/// stay as long as they are no larger together than what is to be kept. The last ledger stays, be it written to or not, because a
+/// position behind it is none.
 async fn offload(server: &Server, verb: &Verb, given: &Given) -> Result<Value, Failure> {
     let stats = server.ask(&Request::to(Method::Get, verb, given, "{topic}/internalStats")).await?;
     let ledgers = stats.get("ledgers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -106,7 +107,8 @@ async fn offload(server: &Server, verb: &Verb, given: &Given) -> Result<Value, F
     let mut sizes: Vec<(i64, i64)> =
         ledgers.iter().map(|ledger| (number(ledger, "ledgerId"), number(ledger, "size"))).collect();
     if let Some((_, size)) = sizes.last_mut() {
-        *size = number(&stats, "currentLedgerSize"); // The list has a size for sealed ledgers only.
+        // While it is written to, Apache Pulsar lists it without a size; once it is sealed, there is no current one.
+        *size = number(&stats, "currentLedgerSize").max(*size);
     }
     let keep = given.get("keep").and_then(Value::as_i64).unwrap_or(i64::MAX);
     let Some(first_kept) = first_kept(&sizes, keep) else { return Ok(Value::Null) };
@@ -115,7 +117,7 @@ async fn offload(server: &Server, verb: &Verb, given: &Given) -> Result<Value, F
     Ok(before)
 }
 
-/// Of `(ledger, size)`, the first ledger that stays, the last one always among them: it is written to. `None`: all stay.
+/// Of `(ledger, size)`, the first ledger that stays, the last one always among them. `None`: all stay.
 fn first_kept(ledgers: &[(i64, i64)], keep: i64) -> Option<i64> {
     let mut kept = 0;
     let mut first = ledgers.last()?.0;

@@ -20,7 +20,7 @@ pub(super) const LOOKUP: Resource = Resource { name: "lookup", about: "Who serve
 pub(super) const TOPIC: Argument =
     positional("topic", Kind::Topic, "persistent://tenant/namespace/topic; a short name is a topic of public/default");
 const SUBSCRIPTION: Argument =
-    flag("subscription", "-s --subscription", Kind::Text, "Name of the subscription").needed();
+    flag("subscription", "-s --subscription", Kind::Text("NAME"), "Name of the subscription").needed();
 const FORCE: Argument =
     switch("force", "-f --force", "Also while it is used: whoever uses it is disconnected").query("force");
 const DOMAIN: Argument = flag(
@@ -32,7 +32,8 @@ const DOMAIN: Argument = flag(
 const SYSTEM: Argument =
     switch("system", "-ist --include-system-topic", "With the topics that a server keeps for itself")
         .query("includeSystemTopic");
-const BUNDLE: Argument = flag("bundle", "-b --bundle", Kind::Text, "Only those of this bundle").query("bundle");
+const BUNDLE: Argument =
+    flag("bundle", "-b --bundle", Kind::Text("BUNDLE"), "Only those of this bundle").query("bundle");
 const PARTITIONS: Argument = flag("partitions", "-p --partitions", Kind::Count, "How many partitions").needed().body();
 const PROPERTIES: Argument = flag("properties", "-m --metadata", Kind::Properties, "Properties of the topic");
 

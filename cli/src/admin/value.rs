@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 /// How an argument is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Text,
+    /// Anything, under this name in the help.
+    Text(&'static str),
     Topic,
     /// A topic whose schemas are meant: the path does not name its domain.
     TopicOfSchema,
@@ -18,11 +19,11 @@ pub(super) enum Kind {
     Switch,
     /// `10M`, in bytes. Negative numbers have a meaning of their own to the server.
     Bytes,
-    /// `10M`, in whole MiB.
+    /// `10M`, in whole MiB, rounded up.
     Mebibytes,
     /// `3h`, in seconds.
     Seconds,
-    /// `3h`, in whole minutes.
+    /// `3h`, in whole minutes, rounded up.
     Minutes,
     /// `3h`, in milliseconds.
     Millis,
@@ -51,7 +52,9 @@ impl Kind {
             Self::Position => "latest|earliest|LEDGER:ENTRY",
             Self::List => "A,B",
             Self::Properties => "KEY=VALUE",
-            Self::Text | Self::Switch | Self::Choice(_) | Self::Refused(_) => "TEXT",
+            Self::Text(name) => name,
+            Self::Choice(_) => "CHOICE",
+            Self::Switch | Self::Refused(_) => "",
         }
     }
 
@@ -62,22 +65,28 @@ impl Kind {
 
     pub(super) fn read(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Text if text.is_empty() => Err("it is empty".into()),
-            Self::Text => Ok(text.into()),
+            Self::Text(_) if text.is_empty() => Err("it is empty".into()),
+            Self::Text(_) => Ok(segment(text)?.into()),
             Self::Topic | Self::TopicOfSchema => {
                 let name: TopicName = text.parse().map_err(|error| format!("{error}"))?;
+                for part in [name.namespace().tenant(), name.namespace().namespace(), name.local()] {
+                    segment(part)?;
+                }
                 Ok(name.to_string().into())
             }
             Self::Namespace => {
-                let name = text.parse::<NamespaceName>();
-                Ok(name.map_err(|_| "expected TENANT/NAMESPACE".to_owned())?.to_string().into())
+                let name: NamespaceName = text.parse().map_err(|_| "expected TENANT/NAMESPACE".to_owned())?;
+                for part in [name.tenant(), name.namespace()] {
+                    segment(part)?;
+                }
+                Ok(name.to_string().into())
             }
             Self::Count => Ok(text.parse::<u32>().map_err(|_| "expected a number".to_owned())?.into()),
             Self::Price => match text.parse::<f64>() {
                 Ok(price) if price.is_finite() && 0.0 <= price => Ok(price.into()),
                 _ => Err("expected an amount of money, such as 0.023".into()),
             },
-            Self::Switch => Ok(true.into()),
+            Self::Switch => Ok((text == "true").into()), // `false` when it is not given.
             Self::Bytes => Ok(bytes(text)?.into()),
             Self::Mebibytes => Ok(whole(bytes(text)?, 1 << 20).into()),
             Self::Seconds => Ok(seconds(text)?.into()),
@@ -96,9 +105,14 @@ impl Kind {
     }
 }
 
-/// Whole units of `unit`. What is negative is no amount and stays as it is.
+/// In a path, one dot or two would stand for another page, however they are encoded.
+fn segment(text: &str) -> Result<&str, String> {
+    if matches!(text, "." | "..") { Err(format!("`{text}` is no name")) } else { Ok(text) }
+}
+
+/// Whole units of `unit`, and never less than what was asked to be kept. What is negative is no amount and stays as it is.
 fn whole(amount: i64, unit: i64) -> i64 {
-    if amount < 0 { amount } else { amount / unit }
+    if amount < 0 { amount } else { amount / unit + i64::from(amount % unit != 0) }
 }
 
 /// The number before a unit of one letter, and what the letter stands for.

@@ -22,7 +22,7 @@ pub struct Etcd {
 impl Etcd {
     /// Starts with its data in `directory/etcd`.
     pub async fn start(directory: &Path) -> Result<Self, Failure> {
-        let client_port = free_row(directory)?;
+        let client_port = free_row("etcd", directory)?;
         let peer_port = client_port + 1;
         let process = launch(directory, client_port, peer_port)?;
         let etcd = Self { process, directory: directory.into(), client_port, peer_port };

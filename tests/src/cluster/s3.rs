@@ -31,7 +31,7 @@ pub struct S3 {
 impl S3 {
     /// Starts `program` (see [`super::s3_server`]) with its data in `directory/s3`, and makes the bucket.
     pub async fn start(program: &Path, directory: &Path) -> Result<Self, Failure> {
-        let row = free_row(directory)?;
+        let row = free_row("s3", directory)?;
         let process = launch(program, directory, row)?;
         let mut server = Self { process, program: program.into(), directory: directory.into(), row };
         server.ready().await?;

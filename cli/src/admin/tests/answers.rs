@@ -101,10 +101,12 @@ async fn scripts_get_the_answer_itself() {
 async fn a_refusal_is_shown_in_the_servers_words_and_says_who_may_mend_it() {
     for (status, body, exit, message) in [
         (404, r#"{"reason":"Topic t not found"}"#, Exit::Usage, "topics stats: Topic t not found (404)"),
+        (405, r#"{"reason":"not stored"}"#, Exit::Usage, "topics stats: not stored (405)"),
         (409, "plain text", Exit::Usage, "topics stats: plain text (409)"),
         (412, "", Exit::Usage, "topics stats: no reason given (412)"),
         (429, r#"{"reason":"slowly"}"#, Exit::TryAgain, "topics stats: slowly (429)"),
         (500, r#"{"reason":"broken"}"#, Exit::Internal, "topics stats: broken (500)"),
+        (500, "<html>\nlong\n</html>", Exit::Internal, "topics stats: no reason given (500)"),
         (501, r#"{"reason":"not supported yet"}"#, Exit::Internal, "topics stats: not supported yet (501)"),
         (503, r#"{"reason":"moving"}"#, Exit::TryAgain, "topics stats: moving (503)"),
         (504, r#"{"reason":"late"}"#, Exit::TryAgain, "topics stats: late (504)"),
@@ -113,6 +115,36 @@ async fn a_refusal_is_shown_in_the_servers_words_and_says_who_may_mend_it() {
         let failure = outcome.expect_err("refused");
         assert_eq!((failure.exit, failure.message.as_str(), printed.as_str()), (exit, message, ""));
     }
+}
+
+/// Goal: an older broker, Apache Pulsar and what is no broker at all are told from a topic that is not there.
+#[tokio::test]
+async fn a_page_that_a_server_lacks_is_said_to_be_lacking() {
+    for (status, body) in [
+        (404, r#"{"reason":"there is no page /admin/v2/geminga/offload/status"}"#),
+        (405, r#"{"reason":"this page does not take this method"}"#),
+        (404, "<html><body>HTTP ERROR 404 Not Found</body></html>"),
+        (404, "404 page not found"),
+        (405, ""),
+    ] {
+        let (printed, outcome) = Stub::answering(&[(status, body)]).await.run("offload status").await;
+        let failure = outcome.expect_err("refused");
+        let expected = format!(
+            "offload status: the server does not offer `GET /admin/v2/geminga/offload/status` ({status}): \
+             it is older than this command, or another kind of server"
+        );
+        assert_eq!((failure.exit, failure.message, printed.as_str()), (Exit::Internal, expected, ""), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_web_pages_is_no_broker() {
+    let stub = Stub::answering(&[(200, "<!doctype html><title>Shop</title>")]).await;
+    let (printed, outcome) = stub.run("tenants list").await;
+    let failure = outcome.expect_err("not a list");
+    assert_eq!((failure.exit, printed.as_str()), (Exit::Usage, ""));
+    let expected = format!("tenants list: {} shows web pages: name a broker's HTTP side with --admin", stub.url);
+    assert_eq!(failure.message, expected);
 }
 
 #[tokio::test]
@@ -223,13 +255,14 @@ requests and bytes read were counted over 2.0 h
     assert_eq!(printed("offload cost", cost).await, expected);
 }
 
+/// A scrub that nobody understands is no all-clear for scripts either.
 #[tokio::test]
 async fn an_answer_of_another_shape_is_said_to_be_one() {
-    let (_, outcome) = Stub::answering(&[(200, "{}")]).await.run("offload status").await;
-    let failure = outcome.expect_err("not a status");
-    assert_eq!(failure.exit, Exit::Internal);
-    assert!(
-        failure.message.starts_with("offload status: the server's answer is another than expected: missing field"),
-        "{failure}"
-    );
+    for (line, command) in [("offload status", "offload status"), ("offload scrub -o json", "offload scrub")] {
+        let (_, outcome) = Stub::answering(&[(200, "{}")]).await.run(line).await;
+        let failure = outcome.expect_err(line);
+        assert_eq!(failure.exit, Exit::Internal);
+        let expected = format!("{command}: the server's answer is another than expected: missing field");
+        assert!(failure.message.starts_with(&expected), "{failure}");
+    }
 }
