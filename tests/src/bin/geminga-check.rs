@@ -256,10 +256,7 @@ async fn run(check: Check) -> Result<(), Failure> {
         }
         Check::PowerLoss { times, file_system, environment, place } => {
             let ground = place.prepare()?;
-            let pair = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-            let environment: Option<Vec<_>> = environment.iter().map(pair).collect();
-            let environment = environment.ok_or_else(|| Failure::usage("--environment is KEY=VALUE"))?;
-            let directory = ground.directory.clone();
+            let (environment, directory) = (pairs(&environment)?, ground.directory.clone());
             let run = PowerRun { times, seed: ground.seed, directory, file_system, environment };
             verdict(&Box::pin(crash::lose_power(&run)).await?)
         }
@@ -309,6 +306,12 @@ async fn run(check: Check) -> Result<(), Failure> {
                 .await
         }
     }
+}
+
+fn pairs(environment: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let pairs: Option<_> = environment.iter().map(pair).collect();
+    pairs.ok_or_else(|| Failure::usage("--environment is KEY=VALUE"))
 }
 
 fn keeping(trim: bool) -> Keeping {
