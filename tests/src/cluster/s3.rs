@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::Failure;
+use object_store::ClientOptions;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 use super::Process;
 use super::ports::{ROW, TWIN, free_row};
@@ -71,6 +73,25 @@ impl S3 {
             ("AWS_ENDPOINT_URL", format!("http://{address}")),
             ("AWS_ALLOW_HTTP", "true".into()),
         ]
+    }
+
+    /// A client of the bucket that needs no environment.
+    pub fn client(&self) -> Result<AmazonS3, Failure> {
+        // The client wants to know how TLS would be done, even where none is. Another part may have said so before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = ClientOptions::new().with_timeout_disabled().with_allow_http(true);
+        let builder = AmazonS3Builder::new().with_bucket_name(BUCKET).with_client_options(options);
+        let set = |builder: AmazonS3Builder, (key, value): (&str, String)| {
+            let key = key.to_lowercase().parse().map_err(Failure::internal)?;
+            Ok::<_, Failure>(builder.with_config(key, value))
+        };
+        self.environment().into_iter().try_fold(builder, set)?.build().map_err(Failure::internal)
+    }
+
+    /// The same bucket as a broker names it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("s3://{BUCKET}?endpoint=http://{}", self.address())
     }
 
     /// The S3 side answers early. The bucket is there once all parts have found each other.

@@ -9,6 +9,7 @@ mod reach;
 mod retention;
 mod rust_client;
 mod space; // What it costs.
+mod stores;
 mod tiering;
 
 use tempfile::TempDir;
