@@ -52,7 +52,8 @@ pub struct Config {
     pub offload_threshold_s: i64,
     /// Seconds for which bookies keep what has moved: so long reads stay quick, and a store that loses objects loses nothing. -1: for ever.
     pub offload_deletion_lag_s: i64,
-    /// Memory for what was read from objects, over all topics; at least 8 MiB. Readers far apart share it, 16 MiB each is plenty.
+    /// Memory for what was read from objects, over all topics; at least 8 MiB. Readers of a topic that are within it of each other share
+    /// what is read; those far apart want 16 MiB each.
     pub offload_cache_bytes: ByteSize,
     /// Memory for messages that producers sent and bookies have not confirmed, over all topics. When it is full, the broker
     /// stops reading from producers. Size it as (publish bandwidth) × (latency of a sync).
@@ -84,7 +85,7 @@ impl Default for Config {
             offload_threshold_bytes: -1,
             offload_threshold_s: -1,
             offload_deletion_lag_s: 4 * 60 * 60,
-            offload_cache_bytes: ByteSize::mib(64),
+            offload_cache_bytes: ByteSize::mib(128),
             publish_bytes_max: ByteSize::mib(64),
             message_bytes_max: ByteSize::mib(5),
             auto_create_topics: true,

@@ -172,7 +172,7 @@ impl Offloader {
     }
 
     /// Copies a sealed ledger into objects, reads them back, and makes the topic's record refer to them. `false`: there was nothing to
-    /// do. The copying ends when `until` does; nothing else is cut short. Of one topic, one call at a time.
+    /// do. What waits for the store ends when `until` does; no change of a record is cut short. Of one topic, one call at a time.
     pub(crate) async fn offload(
         &self,
         ledger: LedgerId,
@@ -182,7 +182,11 @@ impl Offloader {
     ) -> Result<bool, OffloadError> {
         let listed = self.reader.with_chain(|chain| chain.ledger(ledger).filter(|listed| may_move(listed)).cloned());
         let Some(listed) = listed else { return Ok(false) };
-        store.probe().await?;
+        let mut until = std::pin::pin!(until);
+        tokio::select! {
+            probed = store.probe() => drop(probed?),
+            () = &mut until => return Err(OffloadError::Interrupted),
+        }
         let begun = self.begin(ledger, store).await?;
         let uploaded = tokio::select! {
             uploaded = self.copy(&begun.attempt, &listed, store, progress) => uploaded,
@@ -317,8 +321,12 @@ impl Offloader {
     }
 
     /// Lets bookies forget a ledger whose objects are there: the record says so in the change that leaves the intent to delete it.
-    /// `false`: there was nothing to do.
-    pub(crate) async fn free(&self, ledger: LedgerId) -> Result<bool, OffloadError> {
+    /// `false`: there was nothing to do. Waiting for the store ends when `until` does.
+    pub(crate) async fn free(
+        &self,
+        ledger: LedgerId,
+        until: impl Future<Output = ()> + Send,
+    ) -> Result<bool, OffloadError> {
         let objects = self.reader.with_chain(|chain| {
             let listed = chain.ledger(ledger).filter(|listed| !listed.bookies_freed)?;
             listed.objects.clone()
@@ -326,7 +334,10 @@ impl Offloader {
         let Some(objects) = objects else { return Ok(false) };
         let context = self.record.context();
         let store = context.tier.open(&objects.copy.store)?;
-        still_there(&store, &objects.copy).await?;
+        tokio::select! {
+            there = still_there(&store, &objects.copy) => there?,
+            () = until => return Err(OffloadError::Interrupted),
+        }
         let intent = ledger::delete_intent(ledger, context.clock.now_ms());
         let forget = |record: &mut TopicRecord| {
             let found = record.ledgers.iter_mut().find(|found| found.ledger == ledger.0);

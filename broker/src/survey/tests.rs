@@ -41,7 +41,7 @@ impl Surveyed {
         for ledger in &ledgers[..2] {
             assert!(loaded.offloader.offload(*ledger, &store, |_| (), pending()).await.unwrap());
         }
-        loaded.offloader.free(ledgers[0]).await.unwrap();
+        loaded.offloader.free(ledgers[0], pending()).await.unwrap();
         let survey = Survey {
             metadata: rig.mortal.clone(),
             ledgers: context.ledgers.clone(),

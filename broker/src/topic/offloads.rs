@@ -98,8 +98,12 @@ impl TopicHandle {
     }
 
     /// Lets bookies forget a ledger that lies in objects. `false`: there was nothing to do.
-    pub(crate) async fn free(&self, ledger: LedgerId) -> Result<bool, OffloadError> {
-        let freed = self.shared.offloader.free(ledger).await;
+    pub(crate) async fn free(
+        &self,
+        ledger: LedgerId,
+        until: impl Future<Output = ()> + Send,
+    ) -> Result<bool, OffloadError> {
+        let freed = self.shared.offloader.free(ledger, until).await;
         self.unless_given_up(freed).await
     }
 

@@ -212,10 +212,7 @@ impl Tiering {
         let moving = wanted.moving;
         let dues = topic.with_chain(|chain| free_due(chain, &moving, self.shared.clock.now_ms()));
         for ledger in dues {
-            if self.shared.end.is_cancelled() {
-                return None;
-            }
-            if let Err(error) = topic.free(ledger).await {
+            if let Err(error) = topic.free(ledger, self.ends(topic)).await {
                 tracing::warn!(topic = %topic.name(), %ledger, %error, "bookies keep a ledger that lies in objects");
                 break;
             }
@@ -261,15 +258,17 @@ impl Tiering {
         moved
     }
 
+    /// Returns once there is no more use in going on with a topic.
+    async fn ends(&self, topic: &TopicHandle) {
+        tokio::select! {
+            () = self.shared.end.cancelled() => {}
+            () = topic.closing() => {}
+        }
+    }
+
     /// Waits for its turn and moves one ledger.
     async fn upload(&self, topic: &TopicHandle, ledger: LedgerId, location: &Location) -> Result<(), MoveError> {
-        let until = async {
-            tokio::select! {
-                () = self.shared.end.cancelled() => {}
-                () = topic.closing() => {}
-            }
-        };
-        let mut until = std::pin::pin!(until);
+        let mut until = std::pin::pin!(self.ends(topic));
         let _turn = tokio::select! {
             turn = self.shared.upload.acquire() => turn,
             () = &mut until => return Err(OffloadError::Interrupted.into()),

@@ -183,7 +183,7 @@ impl Moved {
     async fn move_and_free(&self) -> Result<(), OffloadError> {
         for ledger in self.sealed() {
             self.move_one(ledger).await?;
-            self.loaded.offloader.free(ledger).await?;
+            self.loaded.offloader.free(ledger, pending()).await?;
         }
         Ok(())
     }
@@ -255,7 +255,9 @@ async fn ledgers_that_moved_read_as_if_they_had_not() {
     let reader = moved.loaded.log.reader();
     let before = (reader.first(), reader.end(), reader.last());
     moved.move_and_free().await.unwrap();
-    assert!(!moved.move_one(sealed[0]).await.unwrap() && !moved.loaded.offloader.free(sealed[0]).await.unwrap());
+    assert!(
+        !moved.move_one(sealed[0]).await.unwrap() && !moved.loaded.offloader.free(sealed[0], pending()).await.unwrap()
+    );
     moved.check_copies("moved").await;
     moved.check_nothing_is_left_over("moved").await;
     assert!(sealed.iter().all(|ledger| !moved.rig.ledgers.ledgers().contains(ledger)), "bookies have forgotten them");
@@ -390,13 +392,13 @@ async fn nothing_becomes_official_that_does_not_read_back() {
 async fn bookies_forget_nothing_whose_objects_are_gone() {
     let moved = Moved::new().await;
     let ledger = moved.sealed()[0];
-    assert!(!moved.loaded.offloader.free(ledger).await.unwrap(), "it has not moved");
+    assert!(!moved.loaded.offloader.free(ledger, pending()).await.unwrap(), "it has not moved");
     assert!(moved.move_one(ledger).await.unwrap());
     let all: Vec<_> = moved.store.objects().list(None).try_collect().await.unwrap();
     for object in &all {
         object_store::ObjectStoreExt::delete(&**moved.store.objects(), &object.location).await.unwrap();
     }
-    let failed = moved.loaded.offloader.free(ledger).await;
+    let failed = moved.loaded.offloader.free(ledger, pending()).await;
     assert!(matches!(failed, Err(OffloadError::Object(ObjectError::NotFound { .. }))), "{failed:?}");
     moved.work_off().await;
     assert!(moved.rig.ledgers.ledgers().contains(&ledger));
@@ -560,7 +562,7 @@ async fn an_older_state_of_the_metadata_deletes_no_only_copy() {
     let older = moved.rig.store.list_all("").await.unwrap();
     moved.rig.ledgers.hold_reads(false);
     assert!(moving.await.unwrap().unwrap());
-    moved.loaded.offloader.free(ledger).await.unwrap();
+    moved.loaded.offloader.free(ledger, pending()).await.unwrap();
     moved.work_off().await;
     assert!(!moved.rig.ledgers.ledgers().contains(&ledger));
     for record in older {
