@@ -22,6 +22,7 @@ use super::parts::PartsInOrder;
 use super::patience::Jitter;
 use super::probe::{self, Abilities};
 use super::requests::{Counted, Requests};
+use super::upload::Limits;
 
 /// For a connection to be made; everything else has deadlines of its own.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -95,14 +96,24 @@ impl Stores {
         if let Some(store) = opened.get(location) {
             return Ok(store.clone());
         }
-        let store = Arc::new(Store::new(location, self.backend(location)?, &self.shared));
+        let store = Arc::new(Store::new(location, self.backend(location)?, &self.shared, Limits::DEFAULT));
         opened.insert(location.clone(), store.clone());
         Ok(store)
     }
 
     /// Puts `backend` in the place of a location, for tests.
     pub fn put(&self, location: &Location, backend: Backend) -> Arc<Store> {
-        let store = Arc::new(Store::new(location, backend, &self.shared));
+        self.put_cut(location, backend, Limits::DEFAULT)
+    }
+
+    /// The same, with small cuts, so that a small ledger has several objects of several parts.
+    #[cfg(test)]
+    pub(crate) fn put_small(&self, location: &Location, backend: Backend) -> Arc<Store> {
+        self.put_cut(location, backend, Limits { object_bytes: 2048, part_bytes: 512 })
+    }
+
+    fn put_cut(&self, location: &Location, backend: Backend, limits: Limits) -> Arc<Store> {
+        let store = Arc::new(Store::new(location, backend, &self.shared, limits));
         self.shared.opened.lock().insert(location.clone(), store.clone());
         store
     }
@@ -144,17 +155,18 @@ pub struct Store {
     offloading: Offloading,
     abilities: OnceCell<Abilities>,
     turns: Semaphore,
+    limits: Limits,
 }
 
 impl Store {
-    fn new(location: &Location, backend: Backend, shared: &Shared) -> Self {
+    fn new(location: &Location, backend: Backend, shared: &Shared, limits: Limits) -> Self {
         let requests = Arc::new(Requests::default());
         let backend = Counted::backend(backend, requests.clone());
         let prefix = Path::from(location.prefix());
         let (abilities, turns) = (OnceCell::new(), Semaphore::new(RANGES_AT_ONCE));
         let (location, jitter) = (location.clone(), shared.jitter.clone());
         let offloading = shared.offloading.clone();
-        Self { location, prefix, backend, requests, jitter, offloading, abilities, turns }
+        Self { location, prefix, backend, requests, jitter, offloading, abilities, turns, limits }
     }
 
     /// Where it is.
@@ -216,6 +228,11 @@ impl Store {
 
     pub(crate) fn jitter(&self) -> &Jitter {
         &self.jitter
+    }
+
+    /// Where ledgers are cut that are written here.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 }
 
