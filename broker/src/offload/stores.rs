@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -78,6 +79,7 @@ struct Shared {
     offloading: Offloading,
     /// A lock and not a task: a store is looked up here and never waited for.
     opened: Mutex<HashMap<Location, Arc<Store>>>,
+    next_number: AtomicU32,
 }
 
 impl Stores {
@@ -87,7 +89,15 @@ impl Stores {
         // The crate that speaks HTTP asks the process for its cryptography. Another part may have chosen before: that is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (jitter, offloading) = (Arc::new(Jitter::new(seed)), Offloading::default());
-        Self { shared: Arc::new(Shared { kinds, jitter, offloading, opened: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                kinds,
+                jitter,
+                offloading,
+                opened: Mutex::default(),
+                next_number: AtomicU32::new(0),
+            }),
+        }
     }
 
     /// The store at a location: the same one each time. No request is made.
@@ -147,6 +157,7 @@ impl Stores {
 /// One store.
 #[derive(Debug)]
 pub struct Store {
+    number: u32,
     location: Location,
     prefix: Path,
     backend: Backend,
@@ -166,13 +177,19 @@ impl Store {
         let (abilities, turns) = (OnceCell::new(), Semaphore::new(RANGES_AT_ONCE));
         let (location, jitter) = (location.clone(), shared.jitter.clone());
         let offloading = shared.offloading.clone();
-        Self { location, prefix, backend, requests, jitter, offloading, abilities, turns, limits }
+        let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
+        Self { number, location, prefix, backend, requests, jitter, offloading, abilities, turns, limits }
     }
 
     /// Where it is.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Which of those that this process has opened.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// What was asked of it.

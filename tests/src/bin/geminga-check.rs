@@ -283,8 +283,8 @@ struct OffloadRead {
     /// Of one entry.
     #[arg(long, default_value_t = 64 * 1024)]
     entry_bytes: usize,
-    /// Of the reader's cache.
-    #[arg(long, default_value_t = 64)]
+    /// Of the reader's cache. The default is the broker's.
+    #[arg(long, default_value_t = 128)]
     cache_mib: usize,
     #[command(flatten)]
     readers: Readers,
