@@ -1,17 +1,17 @@
 //! Which bookies there are, as metadata says: a list kept fresh by a watch and read again now and then, because watches may lose events.
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metadata::{Error, MetadataStore, MetadataStoreExt};
 use prost::Message;
-use proto::keys;
-use proto::records::{BookieAvailability, BookieRecord};
+use proto::records::{BookieAvailability, BookieRecord, BookieStanding};
+use proto::{BookieId, keys};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::placement::Candidate;
+use crate::placement::{Candidate, Condition};
 
 /// How long the list may be wrong when the watch misses something.
 const READ_AGAIN: Duration = Duration::from_secs(30);
@@ -19,13 +19,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Before both identities and availabilities.
 const PREFIX: &str = "bookies/";
 
-type Known = Option<Arc<Vec<Candidate>>>;
+/// What metadata says of bookies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) candidates: Vec<Candidate>,
+    /// Their data are gone for good, and they never come back.
+    pub(crate) retired: Vec<BookieId>,
+}
 
 /// The bookies of the cluster.
 #[derive(Debug)]
 pub(crate) struct Directory {
     metadata: Arc<dyn MetadataStore>,
-    known: watch::Receiver<Known>,
+    known: watch::Receiver<Option<Arc<Known>>>,
     _reader: AbortOnDropHandle<()>,
 }
 
@@ -37,7 +43,7 @@ impl Directory {
     }
 
     /// As last seen. Waits for the first reading, at most as long as a reading takes.
-    pub(crate) async fn known(&self) -> Result<Arc<Vec<Candidate>>, Error> {
+    pub(crate) async fn known(&self) -> Result<Arc<Known>, Error> {
         let mut known = self.known.clone();
         let first = timeout(metadata::DEADLINE, known.wait_for(Option::is_some)).await;
         match first.ok().and_then(Result::ok).and_then(|known| known.clone()) {
@@ -47,12 +53,12 @@ impl Directory {
     }
 
     /// As it is now.
-    pub(crate) async fn read(&self) -> Result<Vec<Candidate>, Error> {
+    pub(crate) async fn read(&self) -> Result<Known, Error> {
         read(&self.metadata).await
     }
 }
 
-async fn keep_fresh(metadata: Arc<dyn MetadataStore>, sender: watch::Sender<Known>) {
+async fn keep_fresh(metadata: Arc<dyn MetadataStore>, sender: watch::Sender<Option<Arc<Known>>>) {
     loop {
         // The watch comes first, so that what changes while reading is seen.
         if let Ok(mut changes) = metadata.watch(PREFIX).await {
@@ -67,21 +73,39 @@ async fn keep_fresh(metadata: Arc<dyn MetadataStore>, sender: watch::Sender<Know
     }
 }
 
-async fn read(metadata: &Arc<dyn MetadataStore>) -> Result<Vec<Candidate>, Error> {
-    let writable: HashSet<String> = metadata
+async fn read(metadata: &Arc<dyn MetadataStore>) -> Result<Known, Error> {
+    let available: HashMap<String, BookieAvailability> = metadata
         .list_all(keys::BOOKIES_AVAILABLE)
         .await?
         .into_iter()
         .filter_map(|record| BookieAvailability::decode(record.value).ok())
-        .filter(|available| !available.read_only)
-        .map(|available| available.bookie)
+        .map(|available| (available.bookie.clone(), available))
         .collect();
-    let known = metadata.list_all(keys::BOOKIES).await?.into_iter();
-    Ok(known
-        .filter_map(|record| BookieRecord::decode(record.value).ok())
-        .filter_map(|record| {
-            let live = writable.contains(&record.bookie);
-            Some(Candidate { bookie: record.bookie.parse().ok()?, rack: record.rack, live })
-        })
-        .collect())
+    let mut known = Known::default();
+    for record in metadata.list_all(keys::BOOKIES).await? {
+        let Ok(record) = BookieRecord::decode(record.value) else { continue };
+        let Ok(bookie) = record.bookie.parse::<BookieId>() else { continue };
+        match record.standing() {
+            BookieStanding::Retired => known.retired.push(bookie),
+            _ => known.candidates.push(candidate(bookie, &record, available.get(&record.bookie))),
+        }
+    }
+    Ok(known)
+}
+
+fn candidate(bookie: BookieId, record: &BookieRecord, available: Option<&BookieAvailability>) -> Candidate {
+    let condition = match available {
+        None => Condition::Away,
+        Some(available) if available.read_only => Condition::ReadOnly,
+        Some(_) => Condition::Ready,
+    };
+    let rack = available.map(|available| &available.rack).filter(|rack| !rack.is_empty()).unwrap_or(&record.rack);
+    Candidate {
+        bookie,
+        rack: rack.clone(),
+        condition,
+        draining: record.standing() == BookieStanding::Draining,
+        suspect: None,
+        free_bytes: available.filter(|available| available.total_bytes != 0).map(|available| available.free_bytes),
+    }
 }

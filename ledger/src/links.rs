@@ -16,11 +16,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) use self::inbox::{Event, Inbox};
+pub(crate) use self::inbox::{Changed, Event, Inbox};
+pub(crate) use self::suspects::Suspects;
 use crate::{Bookies, RequestSink, Session};
 
 mod ask;
 mod inbox;
+mod suspects;
 
 /// Payload bytes that may be unanswered in one session, over all ledgers.
 const IN_FLIGHT_MAX: usize = 64 << 20;
@@ -32,6 +34,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Links {
     bookies: Arc<dyn Bookies>,
+    suspects: Arc<Suspects>,
     /// A lock and not a task: held for a look-up.
     links: Mutex<HashMap<BookieId, Running>>,
 }
@@ -44,14 +47,24 @@ struct Running {
 
 impl Links {
     pub(crate) fn new(bookies: Arc<dyn Bookies>) -> Self {
-        Self { bookies, links: Mutex::default() }
+        Self { bookies, suspects: Arc::default(), links: Mutex::default() }
+    }
+
+    /// Of whom ill was heard lately.
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
+    /// Whether ill was heard of `bookie` lately.
+    pub(crate) fn is_suspect(&self, bookie: &BookieId) -> bool {
+        self.suspects.reason(bookie, Instant::now()).is_some()
     }
 
     /// The link to `bookie`. Its task ends with the process's [`Links`].
     pub(crate) fn to(&self, bookie: &BookieId) -> Arc<Link> {
         let mut links = self.links.lock();
         let running = links.entry(bookie.clone()).or_insert_with(|| {
-            let link = Arc::new(Link::new(bookie.clone()));
+            let link = Arc::new(Link::new(bookie.clone(), self.suspects.clone()));
             let task = tokio::spawn(keep_connected(link.clone(), self.bookies.clone()));
             Running { link, _task: AbortOnDropHandle::new(task) }
         });
@@ -70,6 +83,7 @@ pub(crate) struct Link {
     wanted: Notify,
     /// Bytes that writers keep for this bookie because it has not acknowledged them.
     kept: AtomicUsize,
+    suspects: Arc<Suspects>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,13 +141,14 @@ fn payload_bytes(requests: &[Request]) -> usize {
 }
 
 impl Link {
-    fn new(bookie: BookieId) -> Self {
+    fn new(bookie: BookieId, suspects: Arc<Suspects>) -> Self {
         Self {
             bookie,
             state: Mutex::default(),
             status: watch::Sender::default(),
             wanted: Notify::new(),
             kept: AtomicUsize::new(0),
+            suspects,
         }
     }
 
@@ -146,6 +161,15 @@ impl Link {
         self.status.borrow().session.is_some()
     }
 
+    /// Whether there is a session and nothing ill was heard lately.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.is_live() && self.suspects.reason(&self.bookie, Instant::now()).is_none()
+    }
+
+    pub(crate) fn suspect(&self, reason: &'static str) {
+        self.suspects.add(&self.bookie, reason, Instant::now());
+    }
+
     /// Tells `inbox` of every session that begins and ends, as member `member`, from the present one on.
     pub(crate) fn subscribe(&self, inbox: &Arc<Inbox>, member: usize) {
         let mut state = self.state.lock();
@@ -155,6 +179,12 @@ impl Link {
             Some(live) => inbox.put(Event::Connected { member, session: live.session }),
             None => self.wanted.notify_one(),
         }
+    }
+
+    /// Tells `inbox` nothing more as member `member`. What it has asked for may still be answered.
+    pub(crate) fn unsubscribe(&self, inbox: &Arc<Inbox>, member: usize) {
+        let inbox = Arc::downgrade(inbox);
+        self.state.lock().subscribers.retain(|(other, as_member)| *as_member != member || !other.ptr_eq(&inbox));
     }
 
     /// Sends what `build` makes of the next request id and of the room there is, if `session` still lasts.
@@ -312,12 +342,14 @@ async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
                 link.deliver(answers);
             }
             link.ended();
+            link.suspect("has ended its session");
             tracing::warn!(bookie = %link.bookie, "the session with a bookie has ended");
             if BACKOFF_MAX < started.elapsed() {
                 backoff = BACKOFF_MIN;
             }
         } else {
             tracing::debug!(bookie = %link.bookie, ?outcome, "no session with a bookie");
+            link.suspect("takes no session");
             link.status.send_modify(|status| status.failed += 1);
         }
         // Whoever asks now wants a fresh attempt at once; but never more than one per shortest pause.

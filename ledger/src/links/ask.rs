@@ -26,11 +26,13 @@ impl Drop for Asked<'_> {
 }
 
 impl Link {
-    /// Sends `bodies` and waits for the replies, at most for `patience` with connecting. What got no answer is [`Reply::Unknown`].
+    /// Sends `bodies` and waits for the replies, at most for `patience` with connecting. What got no answer is [`Reply::Silence`].
     pub(crate) async fn ask(&self, ledger: LedgerId, bodies: Vec<request::Body>, patience: Duration) -> Vec<Reply> {
         let deadline = Instant::now() + patience;
-        let mut replies = vec![Reply::Unknown; bodies.len()];
-        let _ = timeout_at(deadline, self.ask_into(ledger, bodies, &mut replies)).await;
+        let mut replies = vec![Reply::Silence; bodies.len()];
+        if timeout_at(deadline, self.ask_into(ledger, bodies, &mut replies)).await.is_err() {
+            self.suspect("does not answer");
+        }
         replies
     }
 

@@ -13,10 +13,8 @@ pub(super) struct Member {
     read: EntryId,
     /// It had not this entry: others decide, and only then is it asked for later ones.
     stopped: bool,
-    pub(super) writing: bool,
-    pub(super) next_write: EntryId,
-    /// A write-back to it failed: it cannot be shown to hold everything.
-    pub(super) incomplete: bool,
+    /// What it counts proves nothing.
+    pub(super) uncountable: bool,
     pub(super) asked_held: bool,
     pub(super) held_answered: bool,
     pub(super) verified: bool,
@@ -43,8 +41,14 @@ impl Member {
     }
 }
 
-/// Fencing reads of the entries that `member` should hold from `first` on: one range if it holds every entry, else the next run.
-pub(super) fn reads(policy: QuorumPolicy, member: usize, first: EntryId, bytes_max: usize) -> Vec<request::Body> {
+/// Reads of the entries that `member` should hold from `first` on: one range if it holds every entry, else the next run.
+pub(super) fn reads(
+    policy: QuorumPolicy,
+    member: usize,
+    first: EntryId,
+    bytes_max: usize,
+    fence: bool,
+) -> Vec<request::Body> {
     let cycle = u64::from(policy.ensemble);
     let Some(first) = (first.0..first.0 + cycle).find(|entry| policy.holds(member, EntryId(*entry))) else {
         return Vec::new();
@@ -55,5 +59,5 @@ pub(super) fn reads(policy: QuorumPolicy, member: usize, first: EntryId, bytes_m
         (first..first + cycle).find(|entry| !policy.holds(member, EntryId(*entry))).unwrap_or(first + cycle)
     };
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-    vec![request::Body::Read(Read { first, end, bytes_max, fence: true })]
+    vec![request::Body::Read(Read { first, end, bytes_max, fence })]
 }
