@@ -10,6 +10,8 @@ mod serve; // How it is put together.
 mod connection; // In the order a message travels.
 mod cursor;
 mod log;
+#[doc(hidden)]
+pub mod offload;
 mod outbox;
 mod subscription;
 mod topic;

@@ -9,5 +9,6 @@ pub mod cluster; // The servers: processes on loopback.
 pub mod crash;
 pub mod deadline; // Waiting.
 pub mod lines;
+pub mod offload_read; // Measures the broker's reader of objects itself.
 pub mod speed;
 pub mod tidy; // The house rules as functions over text.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use broker::offload::Location;
 use clap::{Args, Parser, Subcommand};
 use daemon::Failure;
 use rand::TryRngCore;
@@ -10,6 +11,7 @@ use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
 use tests::lines::{self, LinesRun};
+use tests::offload_read::{self, OffloadReadRun};
 use tests::speed::{self, SpeedRun};
 
 /// Checks what Geminga promises, with real processes. Exit code 0: everything held.
@@ -88,6 +90,26 @@ enum Check {
         /// A topic that nobody has used. Without it: one with a random name.
         #[arg(long)]
         topic: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Writes a ledger into an object store and measures how it reads back, beside plain requests for the same objects.
+    OffloadRead {
+        /// A URL as topics name their stores. Credentials come from the environment. Without it: a directory.
+        #[arg(long)]
+        location: Option<Location>,
+        /// Payload of the ledger.
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// Of one entry.
+        #[arg(long, default_value_t = 64 * 1024)]
+        entry_bytes: usize,
+        /// Of the reader's cache.
+        #[arg(long, default_value_t = 64)]
+        cache_mib: usize,
+        /// That start together, and then far apart.
+        #[arg(long, default_value_t = 16)]
+        readers: u32,
         #[command(flatten)]
         place: Place,
     },
@@ -232,6 +254,14 @@ async fn run(check: Check) -> Result<(), Failure> {
             let topic = topic.unwrap_or_else(|| format!("persistent://public/default/lines-{}", ground.seed));
             let (directory, within) = (ground.directory.clone(), Duration::from_secs(3600));
             println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
+            Ok(())
+        }
+        Check::OffloadRead { location, mib, entry_bytes, cache_mib, readers, place } => {
+            let ground = place.prepare()?;
+            let location = location.unwrap_or_else(|| Location::Directory { path: ground.directory.clone() });
+            let (bytes, cache_bytes, seed) = (mib << 20, cache_mib << 20, ground.seed);
+            let run = OffloadReadRun { location, bytes, entry_bytes: entry_bytes.max(8), cache_bytes, readers, seed };
+            println!("{}", Box::pin(offload_read::measure(&run)).await?);
             Ok(())
         }
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {

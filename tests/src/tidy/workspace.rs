@@ -118,8 +118,8 @@ pub fn missing_keys(file: &Source, keys: &[String]) -> Vec<Finding> {
     missing.map(|key| Finding::new(file, 0, format!("does not show the key `{key}`"))).collect()
 }
 
-const METRIC_PREFIXES: [&str; 7] =
-    ["pulsar_", "bookie_", "bookkeeper_", "geminga_", "ledger_", "metadata_", "process_"];
+const METRIC_PREFIXES: [&str; 8] =
+    ["pulsar_", "brk_", "bookie_", "bookkeeper_", "geminga_", "ledger_", "metadata_", "process_"];
 
 /// Metrics named in a file that the operators' page does not explain.
 #[must_use]
