@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata::{Error, MetadataStore, MetadataStoreExt};
+use parking_lot::Mutex;
 use prost::Message;
 use proto::records::{BookieAvailability, BookieRecord, BookieStanding};
 use proto::{BookieId, keys};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,24 +32,48 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Directory {
     metadata: Arc<dyn MetadataStore>,
-    known: watch::Receiver<Option<Arc<Known>>>,
+    latest: Arc<Latest>,
     _reader: AbortOnDropHandle<()>,
+}
+
+/// What was read last.
+#[derive(Debug, Default)]
+struct Latest {
+    /// A lock and not a task: held for a copy of a reference.
+    known: Mutex<Option<Arc<Known>>>,
+    changed: Notify,
+}
+
+impl Latest {
+    fn set(&self, known: Known) {
+        *self.known.lock() = Some(Arc::new(known));
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is something.
+    async fn get(&self) -> Arc<Known> {
+        loop {
+            let changed = self.changed.notified(); // From here on no change is missed.
+            if let Some(known) = self.known.lock().clone() {
+                return known;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Directory {
     pub(crate) fn spawn(metadata: Arc<dyn MetadataStore>) -> Self {
-        let (sender, known) = watch::channel(None);
-        let reader = AbortOnDropHandle::new(tokio::spawn(keep_fresh(metadata.clone(), sender)));
-        Self { metadata, known, _reader: reader }
+        let latest = Arc::new(Latest::default());
+        let reader = AbortOnDropHandle::new(tokio::spawn(keep_fresh(metadata.clone(), latest.clone())));
+        Self { metadata, latest, _reader: reader }
     }
 
     /// As last seen. Waits for the first reading, at most as long as a reading takes.
     pub(crate) async fn known(&self) -> Result<Arc<Known>, Error> {
-        let mut known = self.known.clone();
-        let first = timeout(metadata::DEADLINE, known.wait_for(Option::is_some)).await;
-        match first.ok().and_then(Result::ok).and_then(|known| known.clone()) {
-            Some(known) => Ok(known),
-            None => Ok(Arc::new(self.read().await?)),
+        match timeout(metadata::DEADLINE, self.latest.get()).await {
+            Ok(known) => Ok(known),
+            Err(_) => Ok(Arc::new(self.read().await?)),
         }
     }
 
@@ -58,12 +83,12 @@ impl Directory {
     }
 }
 
-async fn keep_fresh(metadata: Arc<dyn MetadataStore>, sender: watch::Sender<Option<Arc<Known>>>) {
+async fn keep_fresh(metadata: Arc<dyn MetadataStore>, latest: Arc<Latest>) {
     loop {
         // The watch comes first, so that what changes while reading is seen.
         if let Ok(mut changes) = metadata.watch(PREFIX).await {
             while let Ok(known) = read(&metadata).await {
-                sender.send_replace(Some(Arc::new(known)));
+                latest.set(known);
                 if let Ok(Err(_)) = timeout(READ_AGAIN, changes.next()).await {
                     break;
                 }

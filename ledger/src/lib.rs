@@ -22,8 +22,9 @@ mod writer; // How it is written, read, settled: values without I/O.
 mod delete; // How it ends, and how it is kept whole.
 pub mod repair;
 
-#[cfg(test)]
 mod defects; // How all of it is put to the test.
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod simulation;
 
@@ -36,6 +37,9 @@ mod seal;
 pub mod fake_bookies;
 mod grpc; // What lies behind the seams.
 mod memory;
+
+#[cfg(feature = "defects")]
+pub use defects::Defect;
 
 pub use bookies::{Bookies, ConnectError, RequestSink, Session};
 pub use grpc::GrpcBookies;

@@ -4,7 +4,7 @@
 //! Promises: requests of a session are sent in the order of their ids; answers come to the inbox of whoever asked, a batch with
 //! one wake-up; when a session ends, everyone who waits for it is told; a link that is down connects again while someone wants it.
 //! Never: looks into a request, or holds more unanswered payload for a bookie than a bound.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use proto::BookieId;
 use proto::bookie::{Answer, Request, request};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,7 +36,7 @@ pub(crate) struct Links {
     bookies: Arc<dyn Bookies>,
     suspects: Arc<Suspects>,
     /// A lock and not a task: held for a look-up.
-    links: Mutex<HashMap<BookieId, Running>>,
+    links: Mutex<BTreeMap<BookieId, Running>>,
 }
 
 #[derive(Debug)]
@@ -79,7 +79,9 @@ pub(crate) struct Link {
     /// A lock and not a task: a lone append goes to the bookie's sink without a hop. Held while ids are given and the sink, which
     /// never waits, takes the requests in the order of their ids.
     state: Mutex<State>,
-    status: watch::Sender<Status>,
+    /// A lock with a notification and not a watch channel, which wakes those who wait in no order that could be repeated.
+    status: Mutex<Status>,
+    changed: Notify,
     wanted: Notify,
     /// Bytes that writers keep for this bookie because it has not acknowledged them.
     kept: AtomicUsize,
@@ -145,7 +147,8 @@ impl Link {
         Self {
             bookie,
             state: Mutex::default(),
-            status: watch::Sender::default(),
+            status: Mutex::default(),
+            changed: Notify::new(),
             wanted: Notify::new(),
             kept: AtomicUsize::new(0),
             suspects,
@@ -158,7 +161,7 @@ impl Link {
 
     /// Whether there is a session now.
     pub(crate) fn is_live(&self) -> bool {
-        self.status.borrow().session.is_some()
+        self.status.lock().session.is_some()
     }
 
     /// Whether there is a session and nothing ill was heard lately.
@@ -223,6 +226,23 @@ impl Link {
         total.wrapping_add(now.wrapping_sub(before))
     }
 
+    fn set_status(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for a status that `is` right, and returns it.
+    async fn status(&self, is: impl Fn(&Status) -> bool) -> Status {
+        loop {
+            let changed = self.changed.notified(); // From here on no change is missed.
+            let now = *self.status.lock();
+            if is(&now) {
+                return now;
+            }
+            changed.await;
+        }
+    }
+
     fn forget(&self, session: u64, first_id: u64) {
         let mut state = self.state.lock();
         if let Some(live) = state.live.as_mut().filter(|live| live.session == session)
@@ -242,7 +262,7 @@ impl Link {
                 inbox.put(Event::Connected { member: *member, session });
             }
         }
-        self.status.send_modify(|status| status.session = Some(session));
+        self.set_status(|status| status.session = Some(session));
     }
 
     fn ended(&self) {
@@ -257,7 +277,7 @@ impl Link {
                 inbox.put(Event::Ended { member, session });
             }
         }
-        self.status.send_modify(|status| status.session = None);
+        self.set_status(|status| status.session = None);
     }
 
     /// Brings a batch of answers to those who asked, each woken once for a row of them.
@@ -350,11 +370,12 @@ async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
         } else {
             tracing::debug!(bookie = %link.bookie, ?outcome, "no session with a bookie");
             link.suspect("takes no session");
-            link.status.send_modify(|status| status.failed += 1);
+            link.set_status(|status| status.failed += 1);
         }
         // Whoever asks now wants a fresh attempt at once; but never more than one per shortest pause.
         let soonest = started + BACKOFF_MIN;
         tokio::select! {
+            biased;
             () = sleep(backoff) => {}
             () = async { link.wanted.notified().await; sleep_until(soonest).await } => {}
         }

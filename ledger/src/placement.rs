@@ -64,7 +64,8 @@ fn turn(weight: f64, random: &mut SmallRng) -> f64 {
 
 /// What a candidate's free space counts. Where it is not told, as much as the others have on average.
 fn weights(candidates: &[&Candidate]) -> Vec<f64> {
-    let told: Vec<f64> = candidates.iter().filter_map(|candidate| candidate.free_bytes).map(|free| free as f64).collect();
+    let told: Vec<f64> =
+        candidates.iter().filter_map(|candidate| candidate.free_bytes).map(|free| free as f64).collect();
     let average = if told.is_empty() { 1.0 } else { told.iter().sum::<f64>() / told.len() as f64 };
     candidates.iter().map(|candidate| candidate.free_bytes.map_or(average, |free| free as f64)).collect()
 }
@@ -83,9 +84,9 @@ fn pick<'a>(known: &'a [Candidate], count: usize, random: &mut SmallRng) -> Vec<
             let used = |places: &HashMap<&str, usize>, place| places.get(place).copied().unwrap_or(0);
             (candidate.preference(), used(&zones, zone), used(&racks, rack), *turn)
         };
-        let Some(at) = (0..from.len()).min_by(|left, right| {
-            key(&from[*left]).partial_cmp(&key(&from[*right])).expect("a turn is a number")
-        }) else {
+        let Some(at) = (0..from.len())
+            .min_by(|left, right| key(&from[*left]).partial_cmp(&key(&from[*right])).expect("a turn is a number"))
+        else {
             break;
         };
         let (candidate, _) = from.swap_remove(at);

@@ -89,10 +89,8 @@ impl Placer {
 
     fn judged(&self, known: &Known) -> Vec<Candidate> {
         let (suspects, now) = (self.links.suspects(), Instant::now());
-        let judge = |candidate: &Candidate| Candidate {
-            suspect: suspects.reason(&candidate.bookie, now),
-            ..candidate.clone()
-        };
+        let judge =
+            |candidate: &Candidate| Candidate { suspect: suspects.reason(&candidate.bookie, now), ..candidate.clone() };
         known.candidates.iter().map(judge).collect()
     }
 

@@ -80,6 +80,14 @@ impl QuorumLedgers {
         self
     }
 
+    /// Puts a defect in that the simulation must find.
+    #[cfg(feature = "defects")]
+    #[must_use]
+    pub fn with_defect(mut self, defect: Option<crate::Defect>) -> Self {
+        self.shared.limits.planted = defect.into();
+        self
+    }
+
     /// What makes good the copies that bookies take with them.
     #[must_use]
     pub fn repairs(&self, limits: RepairLimits) -> Repairs {

@@ -20,6 +20,8 @@ use crate::writer::{Failure, Limits, Writer};
 use crate::{LedgerError, LedgerWriter, QuorumPolicy, Sealed};
 
 mod ensemble;
+#[cfg(test)]
+mod tests;
 
 /// How long a close waits for members that an ack quorum can do without, before it marks them as lacking.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);

@@ -180,7 +180,9 @@ pub(crate) async fn update(
             Err(Error::Conflict { .. }) => continue,
             Err(Error::OutcomeUnknown) => unknown = true,
             Err(error) if !unknown || error.retry() == metadata::Retry::Never => return Err(error),
-            Err(error) => tracing::warn!(%ledger, %error, "it is not known yet whether the ledger's record was changed"),
+            Err(error) => {
+                tracing::warn!(%ledger, %error, "it is not known yet whether the ledger's record was changed")
+            }
         }
         sleep(PAUSE).await;
     }

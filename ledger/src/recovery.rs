@@ -14,8 +14,7 @@ pub(crate) use self::replies::{Reply, is_whole};
 use self::tally::Tally;
 pub(crate) use self::write_back::Part;
 use self::write_back::WriteBack;
-#[cfg(test)]
-use crate::defects::Defect;
+use crate::defects::{Defect, Planted};
 use crate::quorum::Members;
 use crate::{QuorumPolicy, Sealed};
 
@@ -64,8 +63,7 @@ pub(crate) struct Scope {
     /// because it may hold others as well.
     pub(crate) earlier: Vec<Option<u64>>,
     /// A defect put in on purpose.
-    #[cfg(test)]
-    pub(crate) defect: Option<Defect>,
+    pub(crate) planted: Planted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +95,11 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     pub(crate) fn new(scope: Scope) -> Self {
-        let member = |earlier: &Option<u64>| Member { uncountable: earlier.is_none(), ..Member::default() };
-        let members: Vec<Member> = scope.earlier.iter().map(member).collect();
+        let members: Vec<Member> = scope.earlier.iter().map(|earlier| Member::new(earlier.is_some())).collect();
         let fence = |member| Ask { member, bodies: vec![request::Body::Fence(Fence {})] };
         let asks = (0..members.len()).map(fence).collect();
-        let (first, length) = (scope.first, scope.length_before);
-        #[cfg(test)]
-        let first = if scope.defect == Some(Defect::RecoveryBeginsBelowFragment) { EntryId::FIRST } else { first };
+        let length = scope.length_before;
+        let first = if scope.planted.is(Defect::RecoveryBeginsBelowFragment) { EntryId::FIRST } else { scope.first };
         Self {
             writing: WriteBack::new(scope.policy, first),
             scope,
@@ -230,9 +226,7 @@ impl Recovery {
             return;
         }
         let policy = self.scope.policy;
-        let fence = true;
-        #[cfg(test)]
-        let fence = self.scope.defect != Some(Defect::ReadsDoNotFence);
+        let fence = !self.scope.planted.is(Defect::ReadsDoNotFence);
         for (index, member) in self.members.iter_mut().enumerate() {
             let Some(first) = member.reads_from(self.settled) else { continue };
             if AHEAD_ENTRIES <= first.0 - self.settled.0 {
@@ -333,9 +327,7 @@ impl Recovery {
         }
         self.length = found.length;
         // The same with every write-back, so that no reader is ever shown an entry that another recoverer may leave out.
-        let confirmed = self.confirmed;
-        #[cfg(test)]
-        let confirmed = if self.scope.defect == Some(Defect::ConfirmedEndMoves) { entry.next() } else { confirmed };
+        let confirmed = if self.scope.planted.is(Defect::ConfirmedEndMoves) { entry.next() } else { self.confirmed };
         self.writing.push(Add {
             entry: entry.0,
             confirmed: confirmed.0,

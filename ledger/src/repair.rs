@@ -15,10 +15,11 @@ use tokio::time::Instant;
 pub use self::audit::{Audit, Extent, Held};
 use self::pace::Pace;
 use self::plan::Task;
-pub use self::progress::Progress;
 use self::progress::Counters;
+pub use self::progress::Progress;
 pub use self::survey::{Finding, Survey};
 use crate::directory::Known;
+use crate::placement::{Candidate, Wanted};
 use crate::quorum_writer::Shared;
 use crate::records::changes;
 use crate::records::{self, Updated, Versioned};
@@ -155,7 +156,7 @@ impl Repairs {
     ) -> Result<Step, LedgerError> {
         let ledger = LedgerId(record.record.ledger);
         match task {
-            Task::Seal => self.seal(ledger).await,
+            Task::Seal => self.seal(record, known, bad).await,
             Task::Replace { first, seat, old } => {
                 repaired.replaced += u32::from(self.replace(record, known, bad, *first, *seat, old).await?);
                 Ok(Step::Done)
@@ -171,8 +172,19 @@ impl Repairs {
         }
     }
 
-    /// Settles the end of a ledger that nobody else has settled for a while.
-    async fn seal(&self, ledger: LedgerId) -> Result<Step, LedgerError> {
+    /// Settles the end of a ledger that nobody else has settled for a while. While nobody could take the place of the members
+    /// that are to go, its writer does better without them than with an end.
+    async fn seal(&self, record: &Versioned, known: &Known, bad: &BTreeSet<BookieId>) -> Result<Step, LedgerError> {
+        let ledger = LedgerId(record.record.ledger);
+        let members = records::bookies(record.last_fragment());
+        let never: Vec<BookieId> = bad.iter().cloned().collect();
+        let out = (0..members.len()).filter(|seat| bad.contains(&members[*seat])).collect();
+        let wanted =
+            Wanted { policy: record.policy(), members: &members, out, rather: &[], never: &never, suspects: true };
+        if self.shared.placer.replacements_among(&known.candidates, &wanted).is_empty() {
+            let gone: Vec<BookieId> = members.into_iter().filter(|member| bad.contains(member)).collect();
+            return Err(no_replacement(ledger, known, &gone));
+        }
         let since = *self.open_since.lock().entry(ledger).or_insert_with(Instant::now);
         let left = self.limits.open_grace.saturating_sub(since.elapsed());
         if !left.is_zero() {
@@ -194,6 +206,14 @@ impl Repairs {
         }
         Ok(())
     }
+}
+
+/// Why copies cannot be made good.
+fn no_replacement(ledger: LedgerId, known: &Known, gone: &[BookieId]) -> LedgerError {
+    let gone: Vec<&str> = gone.iter().map(BookieId::as_str).collect();
+    let reasons: Vec<String> = known.candidates.iter().filter_map(Candidate::reason).collect();
+    let reason = format!("no bookie can take the place of {}; {}", gone.join(", "), reasons.join("; "));
+    LedgerError::NoReplacement { ledger, reason }
 }
 
 /// Bookies whose copies do not count on.

@@ -8,6 +8,7 @@ use proto::records::LedgerRecord;
 use proto::{BookieId, EntryId, LedgerId};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::defects::Planted;
 use crate::links::Link;
 use crate::placement::Wanted;
 use crate::quorum::Members;
@@ -72,7 +73,7 @@ async fn accept_other(shared: &Shared, ledger: LedgerId) -> Result<Sealed, Ledge
 }
 
 /// What a recovery must know of a ledger's record.
-pub(crate) fn scope(record: &LedgerRecord) -> Scope {
+pub(crate) fn scope(record: &LedgerRecord, planted: Planted) -> Scope {
     let last = record.fragments.last().expect("checked when decoded");
     let seats = last.bookies.iter().enumerate();
     Scope {
@@ -81,8 +82,7 @@ pub(crate) fn scope(record: &LedgerRecord) -> Scope {
         first: EntryId(last.first),
         length_before: last.length_before,
         earlier: seats.map(|(seat, name)| held_before(record, seat, name)).collect(),
-        #[cfg(test)]
-        defect: None,
+        planted,
     }
 }
 
@@ -121,7 +121,7 @@ impl<'a> Carried<'a> {
     fn new(shared: &'a Shared, mine: &Versioned) -> Self {
         let current = records::bookies(mine.last_fragment());
         let members = current.iter().map(|bookie| shared.links.to(bookie)).collect();
-        let machine = Recovery::new(scope(&mine.record));
+        let machine = Recovery::new(scope(&mine.record, shared.limits.planted));
         Self { shared, ledger: LedgerId(mine.record.ledger), policy: mine.policy(), machine, members, current }
     }
 

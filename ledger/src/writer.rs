@@ -12,12 +12,11 @@ use bytes::Bytes;
 use proto::bookie::{Add, Answer, Request, Status, request};
 use proto::{EntryId, LedgerId, digest};
 
-pub(crate) use self::change::{Begun, Patience};
-use self::change::{Changes, Changing};
+use self::change::Changes;
+pub(crate) use self::change::Patience;
 use self::member::Member;
 use crate::QuorumPolicy;
-#[cfg(test)]
-use crate::defects::Defect;
+use crate::defects::Planted;
 use crate::quorum::Members;
 
 mod change;
@@ -37,8 +36,7 @@ pub(crate) struct Limits {
     /// How long a member is waited for before it is replaced.
     pub(crate) patience: Patience,
     /// A defect put in on purpose.
-    #[cfg(test)]
-    pub(crate) defect: Option<Defect>,
+    pub(crate) planted: Planted,
 }
 
 impl Default for Limits {
@@ -48,8 +46,7 @@ impl Default for Limits {
             quorum_timeout: Duration::from_secs(10),
             resend_after: Duration::from_millis(100),
             patience: Patience::default(),
-            #[cfg(test)]
-            defect: None,
+            planted: Planted::default(),
         }
     }
 }
@@ -117,9 +114,10 @@ impl Writer {
     /// The writer of a ledger that was just created. Members in `lacking` are marked in the record already.
     pub(crate) fn new(ledger: LedgerId, policy: QuorumPolicy, lacking: Members, limits: Limits) -> Self {
         assert!(policy.is_valid(), "{policy:?} makes no sense");
-        let member = |index| Member {
-            lacking: lacking.contains(index),
-            ..Member::new(index, EntryId::FIRST, limits.kept_max, Duration::ZERO)
+        let member = |index| {
+            let mut member = Member::new(index, EntryId::FIRST, limits.kept_max, Duration::ZERO);
+            member.lacking = lacking.contains(index);
+            member
         };
         Self {
             ledger,
@@ -330,9 +328,8 @@ impl Writer {
         if !self.marking.is_empty() || self.is_changing() || self.failure.is_some() {
             return Members::default();
         }
-        let wanted = |member: &Member| {
-            !member.may_lack(member.front) && member.is_over_bound() && member.front < self.confirmed
-        };
+        let wanted =
+            |member: &Member| !member.may_lack(member.front) && member.is_over_bound() && member.front < self.confirmed;
         self.marking = (0..self.members.len()).filter(|index| wanted(&self.members[*index])).collect();
         self.marking
     }

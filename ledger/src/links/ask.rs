@@ -72,19 +72,16 @@ impl Link {
     }
 
     async fn session_over(&self, session: u64) {
-        // The link outlives the wait, so that its status does not close.
-        let _ = self.status.subscribe().wait_for(|now| now.session != Some(session)).await;
+        self.status(|now| now.session != Some(session)).await;
     }
 
     /// The present session, or the one of an attempt to connect that ends after this call.
     async fn session(&self) -> Option<u64> {
-        let mut status = self.status.subscribe();
-        let before = *status.borrow_and_update();
+        let before = *self.status.lock();
         if before.session.is_some() {
             return before.session;
         }
         self.wanted.notify_one();
-        let now = status.wait_for(|now| now.session.is_some() || before.failed < now.failed).await.ok()?;
-        now.session
+        self.status(|now| now.session.is_some() || before.failed < now.failed).await.session
     }
 }

@@ -33,7 +33,8 @@ impl QuorumWriter {
         let (members, inbox) = (self.ensemble(), self.inbox.clone());
         self.changing.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let found = find(&shared, ledger, policy, &members, out).await;
-            let found = found.inspect_err(|error| tracing::debug!(%ledger, %error, "cannot look for other bookies now"));
+            let found =
+                found.inspect_err(|error| tracing::debug!(%ledger, %error, "cannot look for other bookies now"));
             inbox.put(Event::Found(found.unwrap_or_default()));
         })));
     }

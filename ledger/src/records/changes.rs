@@ -101,7 +101,8 @@ pub(crate) fn close(record: &LedgerRecord, end: Sealed, lacking: &[BookieId]) ->
     write(record)
 }
 
-fn set_closed(record: &mut LedgerRecord, end: Sealed) {
+/// Whoever calls it knows that the ledger may be closed.
+pub(crate) fn set_closed(record: &mut LedgerRecord, end: Sealed) {
     record.set_state(LedgerState::Closed);
     record.end = end.end.0;
     record.length = end.length;
@@ -132,14 +133,21 @@ pub(crate) fn close_recovered(record: &LedgerRecord, recoverer: &str, end: Seale
         LedgerState::Open | LedgerState::Deleted => return Decision::Refused,
     }
     let mut record = record.clone();
+    let may_hold = super::may_hold(&record);
     let before = record.fragments.pop().map_or_else(Vec::new, |last| super::bookies(&last));
     let stays = |name: &&BookieId| ended.iter().any(|fragment| fragment.bookies.contains(name));
     add_names(&mut record.may_hold, before.iter().filter(|name| !stays(name)));
     for fragment in ended {
+        let mut lacking = sorted(&fragment.lacking);
+        // A repair may have copied to them while they were counted: then the count proves nothing.
+        add_names(
+            &mut lacking,
+            fragment.bookies.iter().filter(|name| before.contains(name) && may_hold.contains(name)),
+        );
         record.fragments.push(Fragment {
             first: fragment.first.0,
             bookies: texts(&fragment.bookies),
-            lacking: sorted(&fragment.lacking),
+            lacking,
             length_before: fragment.length_before,
         });
     }

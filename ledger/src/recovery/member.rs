@@ -21,6 +21,11 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// One that nothing is known of. Only if it is `countable` does its count of entries say anything.
+    pub(super) fn new(countable: bool) -> Self {
+        Self { uncountable: !countable, ..Self::default() }
+    }
+
     /// The entry to ask for now, or nothing.
     pub(super) fn reads_from(&mut self, settled: EntryId) -> Option<EntryId> {
         if self.reading || (self.stopped && settled < self.read) {

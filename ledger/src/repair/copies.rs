@@ -12,7 +12,7 @@ use proto::{BookieId, EntryId, LedgerId};
 use super::audit::{self, Audit, Extent, Held};
 use super::copying::{Ask, Copying, Job, Party, Tally, Verdict};
 use super::progress::Counters;
-use super::{Repaired, Repairs, Step, plan};
+use super::{Repaired, Repairs, Step, no_replacement, plan};
 use crate::LedgerError;
 use crate::directory::Known;
 use crate::links::Link;
@@ -51,9 +51,7 @@ impl Repairs {
                 suspects: true,
             };
             let Some((_, target)) = self.shared.placer.replacements_among(&known.candidates, &wanted).pop() else {
-                let reasons: Vec<String> = known.candidates.iter().filter_map(Candidate::reason).collect();
-                let reason = format!("no bookie can take the place of {old}; {}", reasons.join("; "));
-                return Err(LedgerError::NoReplacement { ledger, reason });
+                return Err(no_replacement(ledger, known, std::slice::from_ref(old)));
             };
             // Listed before it holds anything, so that a deletion finds it whatever happens here.
             let note = |record: &_| changes::note_holders(record, std::slice::from_ref(&target));
@@ -115,14 +113,7 @@ impl Repairs {
     }
 
     /// Copies to `target` what `seat` should hold of the fragment at `first`.
-    async fn copy(
-        &self,
-        record: &Versioned,
-        known: &Known,
-        first: EntryId,
-        seat: usize,
-        target: &BookieId,
-    ) -> Verdict {
+    async fn copy(&self, record: &Versioned, known: &Known, first: EntryId, seat: usize, target: &BookieId) -> Verdict {
         let Some((fragment, end)) = plan::fragment(&record.record, first) else { return Verdict::Deleted };
         let (links, sources) = self.sources(record, known, fragment, target).into_iter().unzip();
         let job = Job {

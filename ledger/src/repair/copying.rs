@@ -114,6 +114,8 @@ pub(crate) struct Copying {
     left: VecDeque<Range<EntryId>>,
     /// Of the sources, the best first.
     order: Vec<usize>,
+    /// Which of the sources lacked something of this batch: they are asked for one entry at a time.
+    patchy: Vec<bool>,
     at_once: u64,
     /// The bookie held nothing when it was asked first.
     fresh: bool,
@@ -134,6 +136,7 @@ impl Copying {
         });
         let mut copying = Self {
             left: job.entries.iter().filter(|range| !range.is_empty()).cloned().collect(),
+            patchy: vec![false; order.len()],
             order,
             at_once: (BATCH_BYTES / job.entry_bytes.max(1)).clamp(BATCH_ENTRIES_MIN, BATCH_ENTRIES_MAX),
             job,
@@ -215,6 +218,7 @@ impl Copying {
 
     fn next_batch(&mut self) {
         self.batch.clear();
+        self.patchy.fill(false);
         while let Some(range) = self.left.front_mut() {
             if self.at_once <= self.batch.len() as u64 {
                 break;
@@ -314,7 +318,9 @@ impl Copying {
         sources.sort_unstable();
         sources.dedup();
         for source in &sources {
-            let of_source = runs.iter().filter(|(_, other)| other == source).map(|(run, _)| run.clone()).collect();
+            let singly = self.patchy[self.order[*source]];
+            let of_source = runs.iter().filter(|(_, other)| other == source).map(|(run, _)| run.clone());
+            let of_source = of_source.flat_map(|run| if singly { item::each(run) } else { vec![run] }).collect();
             self.ask(Party::Source(self.order[*source]), reads(of_source));
         }
         if sources.is_empty() {
@@ -356,7 +362,10 @@ impl Copying {
                     }
                 }
             }
-            Reply::NotHeld => self.next_source(read.first, false),
+            Reply::NotHeld => {
+                self.patchy[source] = true;
+                self.next_source(read.first, false);
+            }
             Reply::Unknown => self.next_source(read.first, true),
             _ => (read.first..read.end).for_each(|entry| self.next_source(entry, true)),
         }

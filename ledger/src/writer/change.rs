@@ -9,9 +9,11 @@ use proto::EntryId;
 
 use super::member::Member;
 use super::{Failure, Writer};
-#[cfg(test)]
 use crate::defects::Defect;
 use crate::quorum::Members;
+
+#[cfg(test)]
+mod tests;
 
 /// How long a member is waited for before it is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,8 +185,7 @@ impl Writer {
 
     /// Takes back what a member has acknowledged of what is not confirmed.
     fn dismiss(&mut self, member: usize) {
-        #[cfg(test)]
-        if self.limits.defect == Some(Defect::AcknowledgementsCountWhileChanging) {
+        if self.limits.planted.is(Defect::AcknowledgementsCountWhileChanging) {
             return;
         }
         let from = self.confirmed.0 - self.base.0;
@@ -209,9 +210,12 @@ impl Writer {
     fn count_kept(&mut self, member: usize) {
         let front = self.members[member].front;
         let from = (front.0 - self.base.0) as usize;
-        let owed = self.kept.iter().zip(self.base.0..).skip(from).filter(|(kept, entry)| {
-            self.policy.holds(member, EntryId(*entry)) && !kept.acks.contains(member)
-        });
+        let owed = self
+            .kept
+            .iter()
+            .zip(self.base.0..)
+            .skip(from)
+            .filter(|(kept, entry)| self.policy.holds(member, EntryId(*entry)) && !kept.acks.contains(member));
         self.members[member].kept_bytes = owed.map(|(kept, _)| kept.cost()).sum();
     }
 

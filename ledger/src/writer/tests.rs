@@ -104,7 +104,7 @@ fn a_fence_from_anyone_ends_the_writer() {
 fn an_entry_without_quorum_times_out() {
     let mut writer = writer(10_000);
     append(&mut writer, 1);
-    let deadline = writer.deadline().expect("it wants to be looked after");
+    let deadline = Limits::default().quorum_timeout;
     writer.tick(deadline - Duration::from_millis(1));
     assert_eq!(writer.failure(), None);
     writer.tick(deadline);

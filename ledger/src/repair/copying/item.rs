@@ -50,3 +50,8 @@ pub(super) fn runs<G: PartialEq + Copy>(
     }
     runs
 }
+
+/// A row as rows of one.
+pub(super) fn each(run: Range<u64>) -> Vec<Range<u64>> {
+    run.map(|entry| entry..entry + 1).collect()
+}
