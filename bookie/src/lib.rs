@@ -14,6 +14,7 @@ mod handle;
 mod identity;
 mod index;
 mod journal;
+mod marks;
 mod metrics;
 mod queue;
 mod reader;
@@ -24,7 +25,9 @@ mod segments;
 mod serve;
 mod service;
 mod session;
+mod space;
 mod store;
+mod traffic;
 
 pub use config::Config;
 #[cfg(feature = "defects")]

@@ -1,6 +1,9 @@
 //! `geminga`: one process of everything, and the command line client.
 //!
-//! The client goes through the `pulsar` crate and the Pulsar protocol only, so it works against Apache Pulsar as well.
+//! The client goes through the `pulsar` crate and the Pulsar protocol only, and administration through Pulsar's HTTP pages, so that
+//! both work against Apache Pulsar as well.
+mod admin;
+
 mod address; // What a command is given, then the commands.
 mod client;
 mod consume;
@@ -18,9 +21,11 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     /// Where the brokers are
     #[arg(long, global = true, env = "GEMINGA_URL", default_value = "pulsar://127.0.0.1:6650", value_name = "URL")]
+    #[arg(display_order = 101)] // Behind what a command takes.
     url: String,
     /// Where their HTTP side is
     #[arg(long, global = true, env = "GEMINGA_ADMIN", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(display_order = 102)]
     admin: String,
     #[command(subcommand)]
     command: Command,
@@ -34,13 +39,15 @@ enum Command {
     Produce(produce::Arguments),
     /// Write the messages of a topic to stdout
     Consume(consume::Arguments),
+    /// Administrate a server, in the syntax of pulsar-admin
+    Admin(admin::Arguments),
 }
 
 /// The client speaks for itself; what its library logs is for `RUST_LOG`.
 const CLIENT_LOG: &str = "off";
 
 fn main() -> ExitCode {
-    let Arguments { url, command, .. } = match Arguments::try_parse() {
+    let Arguments { url, admin, command } = match Arguments::try_parse_from(admin::respelled(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => return daemon::answer_command_line(&error),
     };
@@ -53,6 +60,14 @@ fn main() -> ExitCode {
         }),
         Command::Consume(arguments) => daemon::supervise("geminga consume", CLIENT_LOG, async |drain| {
             consume::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
+        }),
+        Command::Admin(arguments) => daemon::supervise("geminga admin", CLIENT_LOG, async |drain| {
+            let now_ms = broker::Clock::system().now_ms();
+            let mut out = std::io::stdout();
+            tokio::select! {
+                outcome = admin::run(arguments, &admin, now_ms, &mut out) => outcome,
+                () = drain.requested() => Err(daemon::Failure::try_again("interrupted; what was asked may have been done")),
+            }
         }),
     }
 }

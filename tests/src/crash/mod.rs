@@ -10,7 +10,7 @@ mod report;
 mod standalone;
 
 pub use cluster::{ClusterRun, crash_cluster};
-pub use history::{History, ReadBack, number_of, payload};
+pub use history::{History, Keeping, ReadBack, number_of, payload};
 pub use load::Load;
 pub use power::{FileSystem, PowerRun, lose_power};
 pub use report::Report;

@@ -243,3 +243,25 @@ async fn a_consumer_that_does_not_read_holds_up_itself_alone() {
     }
     assert_eq!(lazy.messages(40).await.len(), 40, "and gets all of it once it reads");
 }
+
+#[tokio::test]
+async fn permits_do_not_wait_behind_acks_in_the_system_of_a_client_that_gathers_small_writes() {
+    const ROUNDS: u64 = 100;
+    let broker = Broker::start().await;
+    let (_producer, _) = published(&broker, ROUNDS).await;
+    let mut client = broker.client().await;
+    client.stream.set_nodelay(false).unwrap();
+    client.subscribed("s", SubType::Exclusive, 3).await;
+    let began = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        client.flow(3, 1).await;
+        let message_id = vec![client.message().await.1.message_id];
+        let ack_type = AckType::Individual.into();
+        client.send(CommandAck { consumer_id: 3, ack_type, message_id, ..Default::default() }).await;
+    }
+    let took = began.elapsed();
+    assert!(
+        took < std::time::Duration::from_secs(2),
+        "{took:?} for {ROUNDS} rounds; 40 ms for each is the system's wait"
+    );
+}
