@@ -350,8 +350,9 @@ impl Live {
 /// Runs for as long as the process has links.
 async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
     let mut backoff = BACKOFF_MIN;
+    let mut asked = false;
     loop {
-        if !link.is_wanted() {
+        if !asked && !link.is_wanted() {
             link.wanted.notified().await;
         }
         let started = Instant::now();
@@ -374,11 +375,11 @@ async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
         }
         // Whoever asks now wants a fresh attempt at once; but never more than one per shortest pause.
         let soonest = started + BACKOFF_MIN;
-        tokio::select! {
-            biased;
-            () = sleep(backoff) => {}
-            () = async { link.wanted.notified().await; sleep_until(soonest).await } => {}
-        }
+        asked = tokio::select! {
+            biased; // Who has asked is not forgotten when both are over.
+            () = async { link.wanted.notified().await; sleep_until(soonest).await } => true,
+            () = sleep(backoff) => false,
+        };
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }

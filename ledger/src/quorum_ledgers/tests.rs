@@ -43,6 +43,21 @@ async fn ledgers_on_bookies_keep_the_contract_with_one_bookie_away() {
     conformance::run_without_deletion(&subject).await;
 }
 
+/// Method: two of three refuse connections, then take them again before the pause between attempts is over.
+#[tokio::test(start_paused = true)]
+async fn a_bookie_that_has_just_come_back_is_asked_at_once() {
+    let house = house(3).await;
+    let mut writer = house.create().await;
+    let end = publish(writer.as_mut(), 3, 10).await;
+    house.bookies.cut([0, 1]);
+    let outcome = house.other.seal(writer.ledger()).await;
+    assert!(matches!(outcome, Err(LedgerError::Unsettled { .. })), "{outcome:?}");
+    house.bookies.heal();
+    let healed = Instant::now();
+    assert_eq!(house.other.seal(writer.ledger()).await.expect("all are back").end, end);
+    assert!(healed.elapsed() < Duration::from_millis(1500), "{:?}", healed.elapsed());
+}
+
 /// Goal: an entry that reached one bookie of three was never promised, yet recovery decides its fate once.
 /// Method: cut two bookies between two appends, heal, seal twice, and compare.
 #[tokio::test(start_paused = true)]
