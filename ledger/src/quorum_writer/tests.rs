@@ -132,6 +132,7 @@ async fn below_an_ack_quorum_nothing_is_confirmed_and_the_outcome_is_called_unkn
     let id = house.ledgers.next_id(Above::AllHandedOut).await.expect("ids");
     house.bookies.set_available(&house.metadata, 0, false).await;
     house.bookies.set_available(&house.metadata, 1, false).await;
+    sleep(Duration::from_secs(1)).await; // The list of bookies is kept fresh by a watch.
     let refused = house.ledgers.create(id, POLICY, "topic/t", Vec::new()).await;
     assert!(matches!(refused, Err(LedgerError::NoLiveQuorum { .. })), "{refused:?}");
 }

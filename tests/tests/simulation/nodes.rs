@@ -1,6 +1,7 @@
 //! Bookies: their own code over the model of a disk, with power that goes and comes.
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bookie::{Disk, Identity, Options, SimDisk, Store};
 use metadata::{Expect, MemoryStore, MetadataStore, Operation, Transaction};
@@ -10,7 +11,7 @@ use proto::bookie::{Answer, Request, Status, request};
 use proto::records::{BookieAvailability, BookieRecord, BookieStanding};
 use proto::{BookieId, keys};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::defects::Defect;
@@ -37,6 +38,7 @@ pub(crate) struct Node {
 struct State {
     disk: SimDisk,
     store: Option<Store>,
+    started: Option<Instant>,
     /// Counts starts and ends: what was taken in another life is lost.
     life: u64,
     /// The process stands still.
@@ -118,13 +120,20 @@ impl Node {
             if Identity::claim(disk.as_ref()).expect("it starts").is_none() {
                 self.identity.store(disk.as_ref()).expect("it starts");
             }
-            let options = Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: self.chance.below(u64::MAX) };
+            let options = Options {
+                segment_bytes: 64 << 10,
+                cache_bytes: 1 << 20,
+                rewrite_after: Duration::from_secs(5),
+                rewrite_rate: 1 << 20,
+                seed: self.chance.below(u64::MAX),
+            };
             let store = Store::open(disk, &self.identity, options).expect("it starts");
             let store = match state.defect {
                 Some(defect) => defect.plant(store, &state.disk),
                 None => store,
             };
             state.store = Some(store);
+            state.started = Some(Instant::now());
             state.life += 1;
         }
         self.chance.note(format_args!("{} starts", self.identity.bookie));
@@ -249,9 +258,11 @@ impl Node {
         let outcome = {
             let mut state = self.state.lock();
             let is_of_this_life = state.life == wire.life;
+            let age = state.started.map_or(Duration::ZERO, |started| started.elapsed());
             let Some(store) = state.store.as_mut().filter(|_| is_of_this_life) else { return false };
             let outcome = store.step(requests);
             while self.chance.happens(3) && store.turn() {}
+            while self.chance.happens(2) && store.give_back(age) {}
             outcome
         };
         match outcome {
