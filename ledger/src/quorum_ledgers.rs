@@ -94,13 +94,6 @@ impl QuorumLedgers {
         Repairs::new(self.shared.clone(), limits)
     }
 
-    /// Ensembles that this process chose in which some write set spans fewer zones or racks than it could:
-    /// `ledger_placement_not_adhering`.
-    #[must_use]
-    pub fn placement_not_adhering(&self) -> u64 {
-        self.shared.placer.not_adhering()
-    }
-
     /// Finishes every deletion that was begun by an intent ([`crate::delete_intent`]). Says how many are left for next time.
     /// Several processes may do this at once.
     pub async fn work_off_intents(&self) -> Result<usize, LedgerError> {

@@ -4,7 +4,7 @@
 //! Promises: a member leaves a record only after its replacement holds every entry of its seat, synced; the number of whole copies
 //! never falls; two at once harm nobody; any call may be dropped at any time, and the next goes on from there.
 //! Never: decides who is gone, or when to look. Whoever runs it does.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use self::progress::Counters;
 pub use self::progress::Progress;
 pub use self::survey::{Finding, Survey};
 use crate::directory::Known;
-use crate::placement::{Candidate, Wanted};
+use crate::placement::{Candidate, Condition, Wanted};
 use crate::quorum_writer::Shared;
 use crate::records::changes;
 use crate::records::{self, Updated, Versioned};
@@ -102,6 +102,18 @@ impl Repairs {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.counters.progress()
+    }
+
+    /// Ensembles that this process chose in which some write set spans fewer zones or racks than it could.
+    #[must_use]
+    pub fn placement_not_adhering(&self) -> u64 {
+        self.shared.placer.not_adhering()
+    }
+
+    /// The bookies that are not retired, and of each whether it is registered as available, now.
+    pub async fn bookies(&self) -> Result<BTreeMap<BookieId, bool>, metadata::Error> {
+        let known = self.shared.placer.known().await?.candidates;
+        Ok(known.into_iter().map(|known| (known.bookie, known.condition != Condition::Away)).collect())
     }
 
     /// Looks over all ledgers. `gone` bookies count as if they held nothing; so do those being drained, and retired ones.

@@ -6,21 +6,21 @@ use super::copying::Tally;
 /// Since the process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Entries that bookies have got: `ledger_repair_entries_copied`.
+    /// Entries that bookies have got.
     pub entries_copied: u64,
-    /// Their payload: `ledger_repair_bytes_copied`.
+    /// Their payload.
     pub bytes_copied: u64,
-    /// Entries that were held already and were read to see that they are whole: `ledger_repair_entries_checked`.
+    /// Entries that were held already and were read to see that they are whole.
     pub entries_checked: u64,
-    /// Members of fragments that others replaced: `ledger_repair_members_replaced`.
+    /// Members of fragments that others replaced.
     pub members_replaced: u64,
-    /// Marked members that hold everything again: `ledger_repair_members_filled`.
+    /// Marked members that hold everything again.
     pub members_filled: u64,
-    /// Ledgers whose end was settled because nobody else did: `ledger_repair_ledgers_sealed`.
+    /// Ledgers whose end was settled because nobody else did.
     pub ledgers_sealed: u64,
-    /// Entries that every holder denied, each time that was found: `ledger_repair_entries_lost`.
+    /// Entries that every holder denied, each time that was found.
     pub entries_lost: u64,
-    /// Copies that are damaged, each time one was found: `ledger_repair_copies_damaged`.
+    /// Copies that are damaged, each time one was found.
     pub copies_damaged: u64,
 }
 
