@@ -109,6 +109,8 @@ pub(crate) struct Journal {
     synced: Place,
     buffer: AlignedBuffer,
     pub(crate) bytes_written: u64,
+    #[cfg(feature = "defects")]
+    pub(crate) planted: crate::defects::Planted,
 }
 
 impl Journal {
@@ -126,6 +128,8 @@ impl Journal {
             synced,
             buffer: AlignedBuffer::with_capacity(2 * BATCH_BYTES),
             bytes_written: 0,
+            #[cfg(feature = "defects")]
+            planted: crate::defects::Planted::default(),
         };
         let mut batch = Batch::default();
         for (record, payload) in again {
@@ -162,6 +166,10 @@ impl Journal {
                 if now.flags.deleted {
                     return DELETED;
                 }
+                #[cfg(feature = "defects")]
+                if !self.planted.keeps_fence(ledger) {
+                    return Verdict::DONE;
+                }
                 if !now.flags.fenced {
                     now.flags.fenced = true;
                     batch.push(Record::mark(Kind::Fence, ledger), Bytes::new());
@@ -184,7 +192,10 @@ impl Journal {
         if now.flags.deleted {
             return DELETED;
         }
-        if now.flags.fenced && !add.recovery {
+        let fenced = now.flags.fenced;
+        #[cfg(feature = "defects")]
+        let fenced = self.planted.is_fenced(ledger, fenced);
+        if fenced && !add.recovery {
             return Verdict::new(Status::Fenced, "the ledger is fenced");
         }
         let entry = EntryId(add.entry);

@@ -5,6 +5,8 @@
 //! Never: talks to another bookie, or knows what a topic is.
 mod cache;
 mod config;
+#[cfg(feature = "defects")]
+mod defects;
 mod disk;
 mod error;
 mod format;
@@ -28,6 +30,8 @@ mod store;
 mod traffic;
 
 pub use config::Config;
+#[cfg(feature = "defects")]
+pub use defects::Defect;
 pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};
 pub use error::{JournalError, OpenError};
 pub use handle::{Bookie, Handle};

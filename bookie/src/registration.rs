@@ -58,7 +58,8 @@ pub async fn identify(
             return Err(OpenError::Forgotten { place, bookie: identity.bookie.to_string() });
         }
         let bookie = identity.bookie.to_string();
-        let record = BookieRecord { bookie, created_at: identity.created_at, rack: rack.into() };
+        let record =
+            BookieRecord { bookie, created_at: identity.created_at, rack: rack.into(), ..BookieRecord::default() };
         let put = Operation::put(key, record.encode_to_vec(), Expect::Absent);
         metadata.commit(Transaction::new(vec![put])).await?;
     }

@@ -122,7 +122,7 @@ fn availability(identity: &Identity, address: &HostPort, http_address: &HostPort
         bookie: identity.bookie.to_string(),
         address: address.to_string(),
         http_address: http_address.to_string(),
-        read_only: false,
         rack: rack.into(),
+        ..BookieAvailability::default()
     }
 }

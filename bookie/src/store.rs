@@ -35,6 +35,12 @@ impl Store {
         Ok(Self { journal, keeper, segments, space })
     }
 
+    /// Puts a defect in that the simulation must find.
+    #[cfg(feature = "defects")]
+    pub fn plant(&mut self, defect: crate::Defect) {
+        self.journal.planted.defect = Some(defect);
+    }
+
     /// Does all of the requests, in order, and answers them. After an error nothing is known about them, and the store is over.
     pub fn step(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, JournalError> {
         let mut answers = Vec::new();

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use daemon::{ByteSize, HostPort, Problems, Settings};
 use ledger::QuorumPolicy;
+use ledger::repair::RepairLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Moving;
@@ -60,6 +61,12 @@ pub struct Config {
     pub publish_bytes_max: ByteSize,
     /// The largest message that is accepted. Clients learn it when they connect.
     pub message_bytes_max: ByteSize,
+    /// Seconds for which a bookie may be away before others get copies of what it held. Longer than a restart takes, or each one moves
+    /// all its bytes; for a long maintenance raise it on all brokers.
+    pub repair_after_s: u64,
+    /// Payload read per second to make copies good, at most. About a quarter of what a disk and the network can move: less leaves
+    /// messages on two disks for longer, more is felt by publishers.
+    pub repair_bytes_per_s: ByteSize,
     /// Whether a topic comes into being when a client first uses it.
     pub auto_create_topics: bool,
 }
@@ -88,6 +95,8 @@ impl Default for Config {
             offload_cache_bytes: ByteSize::mib(128),
             publish_bytes_max: ByteSize::mib(64),
             message_bytes_max: ByteSize::mib(5),
+            repair_after_s: 60,
+            repair_bytes_per_s: ByteSize::mib(32),
             auto_create_topics: true,
         }
     }
@@ -98,6 +107,12 @@ impl Config {
     #[must_use]
     pub fn quorum(&self) -> QuorumPolicy {
         QuorumPolicy { ensemble: self.ensemble_size, write: self.write_quorum, ack: self.ack_quorum }
+    }
+
+    /// How hard copies are made good.
+    #[must_use]
+    pub fn repairs(&self) -> RepairLimits {
+        RepairLimits { bytes_per_second: self.repair_bytes_per_s.0, ..RepairLimits::default() }
     }
 
     /// Where ledgers move, and when, unless a policy says something else.
@@ -154,6 +169,11 @@ impl Settings for Config {
         problems.unless(message <= ByteSize::mib(64), "message_bytes_max", "must be at most 64 MiB");
         problems.unless(message <= self.ledger_bytes_max, "ledger_bytes_max", "holds no message of message_bytes_max");
         problems.unless(message <= self.cache_bytes, "cache_bytes", "holds no message of message_bytes_max");
+        let days = 7 * 86_400;
+        problems.unless(10 <= self.repair_after_s, "repair_after_s", "must be at least 10: a lease lasts 5 s");
+        problems.unless(self.repair_after_s <= days, "repair_after_s", "must be at most a week, 604800");
+        let paced = ByteSize::mib(1) <= self.repair_bytes_per_s;
+        problems.unless(paced, "repair_bytes_per_s", "must be at least 1 MiB, else copies stay few");
         if !self.offload.is_empty()
             && let Err(error) = self.offload.parse::<Location>()
         {

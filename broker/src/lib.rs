@@ -20,6 +20,7 @@ mod intents;
 mod namespaces;
 mod ownership; // Who may serve what.
 mod policies;
+mod repair;
 mod schemas;
 mod survey;
 mod upkeep;
@@ -32,6 +33,7 @@ mod stats;
 use std::sync::Arc;
 
 use ledger::Ledgers;
+use ledger::repair::Repairs;
 use metadata::MetadataStore;
 
 pub use clock::Clock;
@@ -51,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) standalone: bool,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) ledgers: Arc<dyn Ledgers>,
+    /// What makes copies good, where there is more than one bookie.
+    pub(crate) repairs: Option<Arc<Repairs>>,
     pub(crate) ownership: ownership::Ownership,
     pub(crate) namespaces: namespaces::Namespaces,
     pub(crate) schemas: schemas::Schemas,

@@ -28,8 +28,9 @@ async fn run(config: Config, drain: Drain) -> Result<(), Failure> {
         high ^ low,
     );
     let start = start.to_string();
+    let repairs = Some(Arc::new(ledgers.repairs(config.repairs())));
     let (ledgers, metrics) = (Arc::new(ledgers), broker::OtherMetrics::default());
-    let house = House { metadata, ledgers, clock, start, standalone: false, metrics };
+    let house = House { metadata, ledgers, repairs, clock, start, standalone: false, metrics };
     let announce = |bound: &Bound| {
         daemon::announce_ready(&[("broker", bound.broker.to_string()), ("http", bound.http.to_string())]);
     };

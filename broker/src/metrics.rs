@@ -5,7 +5,8 @@
 //! `pulsar_consumers_count`, `pulsar_subscriptions_count`, `pulsar_in_messages_total`, `pulsar_in_bytes_total`,
 //! `pulsar_out_messages_total`, `pulsar_out_bytes_total`, `pulsar_rate_in`, `pulsar_rate_out` (messages per second),
 //! `pulsar_throughput_in`, `pulsar_throughput_out` (bytes per second), `pulsar_msg_backlog`, `pulsar_storage_size`,
-//! `pulsar_storage_offloaded_size` (bytes). What the room `offload` tells of objects stands there.
+//! `pulsar_storage_offloaded_size` (bytes). What the room `offload` tells of objects stands there,
+//! and what the room `repair` tells of copies there.
 //! Of each subscription, with `subscription` besides: `pulsar_subscription_back_log`, `pulsar_subscription_unacked_messages`,
 //! `pulsar_subscription_msg_rate_out`.
 use daemon::metrics::{Kind, MetricText};
@@ -13,7 +14,7 @@ use futures::StreamExt;
 use proto::TopicName;
 
 use crate::topic::TopicStats;
-use crate::{Context, offload};
+use crate::{Context, offload, repair};
 
 /// Topics that are asked at once.
 const AT_ONCE: usize = 32;
@@ -62,6 +63,9 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
     }
     subscriptions(cluster, &found, &mut page);
     let tier = context.upkeep.tiering().tier();
+    if let Some(repairs) = &context.repairs {
+        repair::render(repairs, cluster, &mut page);
+    }
     offload::render(tier.stores(), tier.objects(), cluster, context.clock.now_ms(), &mut page);
     page
 }

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use daemon::metrics::MetricText;
 use daemon::{Drain, Failure, Health, HostPort};
 use ledger::Ledgers;
+use ledger::repair::Repairs;
 use metadata::{MetadataStore, Retry};
 use proto::TopicName;
 use proto::records::BrokerRecord;
@@ -24,6 +25,7 @@ use crate::namespaces::Namespaces;
 use crate::offload::{self, Kinds, Stores};
 use crate::ownership::{Keeping, Ownership, Probe};
 use crate::policies::Policies;
+use crate::repair::Repairer;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
 use crate::upkeep::{self, Tiering, Upkeep};
@@ -36,6 +38,8 @@ pub struct House {
     pub metadata: Arc<dyn MetadataStore>,
     /// Where entries go.
     pub ledgers: Arc<dyn Ledgers>,
+    /// What makes copies good that bookies take with them. Nothing where there is one bookie only.
+    pub repairs: Option<Arc<Repairs>>,
     /// The time of day.
     pub clock: Clock,
     /// Names this start: letters, digits and `-`, never used before.
@@ -125,6 +129,7 @@ pub async fn serve(
     };
     let worker = tokio::spawn(worker.work(context.ownership.clone(), work_drain.clone()));
     let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
+    let repairs = tokio::spawn(repair(Arc::clone(&context), work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -147,11 +152,18 @@ pub async fn serve(
     losses.abort();
     join(worker, "intents").await;
     join(upkeep, "upkeep").await;
+    join(repairs, "repairs").await;
     context.upkeep.tiering().stop().await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
     outcome
+}
+
+async fn repair(context: Arc<Context>, drain: Drain) {
+    let Some(repairs) = context.repairs.clone() else { return };
+    let after = Duration::from_secs(context.config.repair_after_s);
+    Repairer::new(repairs, after).work(context.ownership.clone(), drain).await;
 }
 
 async fn join(task: JoinHandle<()>, what: &str) {
@@ -258,6 +270,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         standalone: house.standalone,
         metadata: house.metadata,
         ledgers: house.ledgers,
+        repairs: house.repairs,
         ownership,
         topics,
     };

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metadata::{Error, MetadataStore, MetadataStoreExt, Transaction};
 use prost::Message;
 use proto::bookie::{Delete, request};
-use proto::records::{Intent, LedgerState, intent};
+use proto::records::{BookieRecord, BookieStanding, Intent, LedgerState, intent};
 use proto::{BookieId, LedgerId, keys};
 
 use crate::links::Links;
@@ -33,7 +33,7 @@ pub(crate) async fn delete(
                 Err(error) => return Err(error.into()),
             }
         }
-        bury(links, ledger, found.all_bookies()).await?;
+        bury(metadata, links, ledger, found.all_bookies()).await?;
         match metadata.commit(Transaction::new(records::forget(ledger, found.version))).await {
             Ok(_) => return Ok(()),
             Err(Error::Conflict { .. }) => {} // Someone else deletes it too: look again.
@@ -50,9 +50,19 @@ async fn missing(metadata: &Arc<dyn MetadataStore>, ledger: LedgerId) -> Result<
     Ok(())
 }
 
-async fn bury(links: &Links, ledger: LedgerId, bookies: Vec<BookieId>) -> Result<(), LedgerError> {
+/// Waits for a tombstone on each of the bookies. One that is retired has no data and never comes back.
+async fn bury(
+    metadata: &Arc<dyn MetadataStore>,
+    links: &Links,
+    ledger: LedgerId,
+    bookies: Vec<BookieId>,
+) -> Result<(), LedgerError> {
     let tombstones = bookies.iter().map(|bookie| async move {
-        let replies = links.to(bookie).ask(ledger, vec![request::Body::Delete(Delete {})], PATIENCE).await;
+        let link = links.to(bookie);
+        if !link.is_live() && is_retired(metadata, bookie).await {
+            return Ok(());
+        }
+        let replies = link.ask(ledger, vec![request::Body::Delete(Delete {})], PATIENCE).await;
         matches!(replies[..], [Reply::Done | Reply::Deleted]).then_some(()).ok_or(bookie.as_str())
     });
     let outcomes = join_all(tombstones).await;
@@ -62,6 +72,13 @@ async fn bury(links: &Links, ledger: LedgerId, bookies: Vec<BookieId>) -> Result
     }
     let reason = format!("no tombstone is confirmed by {}", missing.join(", "));
     Err(LedgerError::NotDeletedYet { ledger, reason })
+}
+
+/// Only a record that says so is proof: one that is missing or cannot be read says nothing.
+async fn is_retired(metadata: &Arc<dyn MetadataStore>, bookie: &BookieId) -> bool {
+    let found = metadata.get(&keys::bookie(bookie).into()).await.ok().flatten();
+    let record = found.and_then(|found| BookieRecord::decode(found.value).ok());
+    record.is_some_and(|record| record.standing() == BookieStanding::Retired)
 }
 
 /// The ledgers that intents name.

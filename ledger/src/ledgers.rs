@@ -105,6 +105,12 @@ pub trait LedgerWriter: fmt::Debug + Send {
     /// An error is final: what is above the last returned end has an unknown outcome, and only [`Ledgers::seal`] tells. Cancel safe.
     async fn confirmed(&mut self) -> Result<EntryId, LedgerError>;
 
+    /// Looks after the bookies while nothing is in flight: sends what those missed that come back, and replaces those that stay away.
+    /// Returns only when the writer has failed, which [`confirmed`](Self::confirmed) reports too. Cancel safe.
+    async fn tend(&mut self) -> LedgerError {
+        std::future::pending().await
+    }
+
     /// Waits for what is unconfirmed, then closes the ledger's record. On an error, seal instead.
     async fn close(&mut self) -> Result<Sealed, LedgerError>;
 }
@@ -133,7 +139,7 @@ pub enum LedgerError {
         known: u32,
     },
     /// Creating needs a live ack quorum in every write set.
-    #[error("{live} of {known} bookies are available and an ack quorum of {needed} is asked for")]
+    #[error("{live} of {known} bookies take writes and an ack quorum of {needed} is asked for: {reasons}")]
     NoLiveQuorum {
         /// Available now.
         live: u32,
@@ -141,6 +147,16 @@ pub enum LedgerError {
         known: u32,
         /// Of the policy.
         needed: u32,
+        /// What keeps each of the others from it, for people.
+        reasons: String,
+    },
+    /// A copy is to be made good and no bookie can take it. Repair again when there is one.
+    #[error("ledger {ledger} cannot be repaired now: {reason}")]
+    NoReplacement {
+        /// Which.
+        ledger: LedgerId,
+        /// What keeps bookies from it, for people.
+        reason: String,
     },
     /// Too few bookies answered in time. The entry may exist: seal to find out.
     #[error("entry {entry} of ledger {ledger} was not confirmed by {needed} bookies in time")]
@@ -213,6 +229,7 @@ impl LedgerError {
             Self::OutcomeUnknown { .. } => Retry::AfterSeal,
             Self::TooFewBookies { .. }
             | Self::NoLiveQuorum { .. }
+            | Self::NoReplacement { .. }
             | Self::Unreadable { .. }
             | Self::Unsettled { .. }
             | Self::NotDeletedYet { .. } => Retry::Later,

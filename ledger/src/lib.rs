@@ -1,6 +1,6 @@
-//! One ledger across several bookies: placement, writer, reader, recovery, deletion.
+//! One ledger across several bookies: placement, writer, reader, recovery, repair, deletion.
 //!
-//! Owns: a ledger's record and the protocol of its writers, readers and recoverers.
+//! Owns: a ledger's record and the protocol of its writers, readers, recoverers and repairers.
 //! Promises: an entry that was confirmed is readable until its ledger is deleted, whoever dies meanwhile.
 //! Never: knows what a topic is, or keeps an entry on a disk of its own.
 mod bookies; // The two seams,
@@ -13,12 +13,18 @@ mod records;
 
 mod directory; // Where it goes.
 mod placement;
+mod placer;
 
 mod reader;
 mod recovery;
 mod writer; // How it is written, read, settled: values without I/O.
 
-mod delete;
+mod delete; // How it ends, and how it is kept whole.
+pub mod repair;
+
+mod defects; // How all of it is put to the test.
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod simulation;
 
@@ -31,6 +37,9 @@ mod seal;
 pub mod fake_bookies;
 mod grpc; // What lies behind the seams.
 mod memory;
+
+#[cfg(feature = "defects")]
+pub use defects::Defect;
 
 pub use bookies::{Bookies, ConnectError, RequestSink, Session};
 pub use grpc::GrpcBookies;

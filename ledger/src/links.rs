@@ -4,7 +4,7 @@
 //! Promises: requests of a session are sent in the order of their ids; answers come to the inbox of whoever asked, a batch with
 //! one wake-up; when a session ends, everyone who waits for it is told; a link that is down connects again while someone wants it.
 //! Never: looks into a request, or holds more unanswered payload for a bookie than a bound.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,15 +12,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use proto::BookieId;
 use proto::bookie::{Answer, Request, request};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) use self::inbox::{Event, Inbox};
+pub(crate) use self::inbox::{Changed, Event, Inbox};
+pub(crate) use self::suspects::Suspects;
 use crate::{Bookies, RequestSink, Session};
 
 mod ask;
 mod inbox;
+mod suspects;
 
 /// Payload bytes that may be unanswered in one session, over all ledgers.
 const IN_FLIGHT_MAX: usize = 64 << 20;
@@ -32,8 +34,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Links {
     bookies: Arc<dyn Bookies>,
+    suspects: Arc<Suspects>,
     /// A lock and not a task: held for a look-up.
-    links: Mutex<HashMap<BookieId, Running>>,
+    links: Mutex<BTreeMap<BookieId, Running>>,
 }
 
 #[derive(Debug)]
@@ -44,14 +47,24 @@ struct Running {
 
 impl Links {
     pub(crate) fn new(bookies: Arc<dyn Bookies>) -> Self {
-        Self { bookies, links: Mutex::default() }
+        Self { bookies, suspects: Arc::default(), links: Mutex::default() }
+    }
+
+    /// Of whom ill was heard lately.
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
+    /// Whether ill was heard of `bookie` lately.
+    pub(crate) fn is_suspect(&self, bookie: &BookieId) -> bool {
+        self.suspects.reason(bookie, Instant::now()).is_some()
     }
 
     /// The link to `bookie`. Its task ends with the process's [`Links`].
     pub(crate) fn to(&self, bookie: &BookieId) -> Arc<Link> {
         let mut links = self.links.lock();
         let running = links.entry(bookie.clone()).or_insert_with(|| {
-            let link = Arc::new(Link::new(bookie.clone()));
+            let link = Arc::new(Link::new(bookie.clone(), self.suspects.clone()));
             let task = tokio::spawn(keep_connected(link.clone(), self.bookies.clone()));
             Running { link, _task: AbortOnDropHandle::new(task) }
         });
@@ -66,10 +79,13 @@ pub(crate) struct Link {
     /// A lock and not a task: a lone append goes to the bookie's sink without a hop. Held while ids are given and the sink, which
     /// never waits, takes the requests in the order of their ids.
     state: Mutex<State>,
-    status: watch::Sender<Status>,
+    /// A lock with a notification and not a watch channel, which wakes those who wait in no order that could be repeated.
+    status: Mutex<Status>,
+    changed: Notify,
     wanted: Notify,
     /// Bytes that writers keep for this bookie because it has not acknowledged them.
     kept: AtomicUsize,
+    suspects: Arc<Suspects>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,13 +143,15 @@ fn payload_bytes(requests: &[Request]) -> usize {
 }
 
 impl Link {
-    fn new(bookie: BookieId) -> Self {
+    fn new(bookie: BookieId, suspects: Arc<Suspects>) -> Self {
         Self {
             bookie,
             state: Mutex::default(),
-            status: watch::Sender::default(),
+            status: Mutex::default(),
+            changed: Notify::new(),
             wanted: Notify::new(),
             kept: AtomicUsize::new(0),
+            suspects,
         }
     }
 
@@ -143,7 +161,16 @@ impl Link {
 
     /// Whether there is a session now.
     pub(crate) fn is_live(&self) -> bool {
-        self.status.borrow().session.is_some()
+        self.status.lock().session.is_some()
+    }
+
+    /// Whether there is a session and nothing ill was heard lately.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.is_live() && self.suspects.reason(&self.bookie, Instant::now()).is_none()
+    }
+
+    pub(crate) fn suspect(&self, reason: &'static str) {
+        self.suspects.add(&self.bookie, reason, Instant::now());
     }
 
     /// Tells `inbox` of every session that begins and ends, as member `member`, from the present one on.
@@ -155,6 +182,12 @@ impl Link {
             Some(live) => inbox.put(Event::Connected { member, session: live.session }),
             None => self.wanted.notify_one(),
         }
+    }
+
+    /// Tells `inbox` nothing more as member `member`. What it has asked for may still be answered.
+    pub(crate) fn unsubscribe(&self, inbox: &Arc<Inbox>, member: usize) {
+        let inbox = Arc::downgrade(inbox);
+        self.state.lock().subscribers.retain(|(other, as_member)| *as_member != member || !other.ptr_eq(&inbox));
     }
 
     /// Sends what `build` makes of the next request id and of the room there is, if `session` still lasts.
@@ -193,6 +226,23 @@ impl Link {
         total.wrapping_add(now.wrapping_sub(before))
     }
 
+    fn set_status(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for a status that `is` right, and returns it.
+    async fn status(&self, is: impl Fn(&Status) -> bool) -> Status {
+        loop {
+            let changed = self.changed.notified(); // From here on no change is missed.
+            let now = *self.status.lock();
+            if is(&now) {
+                return now;
+            }
+            changed.await;
+        }
+    }
+
     fn forget(&self, session: u64, first_id: u64) {
         let mut state = self.state.lock();
         if let Some(live) = state.live.as_mut().filter(|live| live.session == session)
@@ -212,7 +262,7 @@ impl Link {
                 inbox.put(Event::Connected { member: *member, session });
             }
         }
-        self.status.send_modify(|status| status.session = Some(session));
+        self.set_status(|status| status.session = Some(session));
     }
 
     fn ended(&self) {
@@ -227,7 +277,7 @@ impl Link {
                 inbox.put(Event::Ended { member, session });
             }
         }
-        self.status.send_modify(|status| status.session = None);
+        self.set_status(|status| status.session = None);
     }
 
     /// Brings a batch of answers to those who asked, each woken once for a row of them.
@@ -300,8 +350,9 @@ impl Live {
 /// Runs for as long as the process has links.
 async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
     let mut backoff = BACKOFF_MIN;
+    let mut asked = false;
     loop {
-        if !link.is_wanted() {
+        if !asked && !link.is_wanted() {
             link.wanted.notified().await;
         }
         let started = Instant::now();
@@ -312,20 +363,23 @@ async fn keep_connected(link: Arc<Link>, bookies: Arc<dyn Bookies>) {
                 link.deliver(answers);
             }
             link.ended();
+            link.suspect("has ended its session");
             tracing::warn!(bookie = %link.bookie, "the session with a bookie has ended");
             if BACKOFF_MAX < started.elapsed() {
                 backoff = BACKOFF_MIN;
             }
         } else {
             tracing::debug!(bookie = %link.bookie, ?outcome, "no session with a bookie");
-            link.status.send_modify(|status| status.failed += 1);
+            link.suspect("takes no session");
+            link.set_status(|status| status.failed += 1);
         }
         // Whoever asks now wants a fresh attempt at once; but never more than one per shortest pause.
         let soonest = started + BACKOFF_MIN;
-        tokio::select! {
-            () = sleep(backoff) => {}
-            () = async { link.wanted.notified().await; sleep_until(soonest).await } => {}
-        }
+        asked = tokio::select! {
+            biased; // Who has asked is not forgotten when both are over.
+            () = async { link.wanted.notified().await; sleep_until(soonest).await } => true,
+            () = sleep(backoff) => false,
+        };
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
 }

@@ -153,7 +153,8 @@ impl MemoryLedgers {
             if let Some(sealed) = found.sealed() {
                 return Ok(sealed);
             }
-            let record = records::closed(found.record, sealed, &[]);
+            let mut record = found.record;
+            records::changes::set_closed(&mut record, sealed);
             match records::replace(&self.metadata, record, found.version).await {
                 Ok(_) => return Ok(sealed),
                 Err(metadata::Error::Conflict { .. }) => {}

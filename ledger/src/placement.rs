@@ -1,33 +1,35 @@
-//! Which bookies a new ledger goes to.
+//! Which bookies a ledger goes to, as functions of what is known of them.
+//!
+//! Promises: creating is possible whenever enough bookies are known and every write set keeps a live ack quorum; everything else, from
+//! suspicion to racks, is preference.
 use std::collections::HashMap;
 
 use proto::BookieId;
 use rand::Rng;
 use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
 
+pub(crate) use self::candidate::{Candidate, Condition};
+pub(crate) use self::spread::adheres;
+use self::spread::{Label, shortfall};
 use crate::quorum::Members;
 use crate::{LedgerError, QuorumPolicy};
 
-/// A bookie that may be chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) bookie: BookieId,
-    /// Empty when it was not told.
-    pub(crate) rack: String,
-    /// It takes requests now.
-    pub(crate) live: bool,
-}
+mod candidate;
+mod spread;
+#[cfg(test)]
+mod tests;
 
 /// The members of a new ensemble, and those of them that are away and so lack entries from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ensemble {
     pub(crate) bookies: Vec<BookieId>,
     pub(crate) away: Members,
+    /// Every write set spans as many zones and racks as it could.
+    pub(crate) adheres: bool,
 }
 
-/// Chooses live bookies first, from as many racks as there are, at random otherwise. Bookies that are away fill up an ensemble
-/// as long as every write set keeps a live ack quorum.
+/// Chooses the members of a new ensemble: the most preferred first, from as many zones and racks as there are, at random by free
+/// space otherwise. Bookies that take no writes fill up an ensemble as long as every write set keeps a live ack quorum.
 pub(crate) fn choose(
     known: &[Candidate],
     policy: QuorumPolicy,
@@ -38,37 +40,59 @@ pub(crate) fn choose(
     if known.len() < needed {
         return Err(LedgerError::TooFewBookies { needed: policy.ensemble, known: count(known.len()) });
     }
-    let (live, away): (Vec<&Candidate>, Vec<&Candidate>) = known.iter().partition(|candidate| candidate.live);
-    let no_quorum =
-        LedgerError::NoLiveQuorum { live: count(live.len()), known: count(known.len()), needed: policy.ack };
-    let mut racks = HashMap::new();
-    let chosen_live = spread(live, needed, &mut racks, random);
-    let chosen_away = spread(away, needed - chosen_live.len(), &mut racks, random);
-    let ensemble = interleave(chosen_live, chosen_away, random.random_range(0..needed));
-    let live: Members = (0..needed).filter(|index| ensemble[*index].live).collect();
+    let chosen = pick(known, needed, random);
+    let (live, away): (Vec<&Candidate>, Vec<&Candidate>) = chosen.into_iter().partition(|chosen| chosen.is_live());
+    let mut ensemble = interleave(live, away, random.random_range(0..needed));
+    arrange(&mut ensemble, policy);
+    let live: Members = (0..needed).filter(|index| ensemble[*index].is_live()).collect();
     if !policy.can_confirm(live) {
-        return Err(no_quorum);
+        let live = known.iter().filter(|candidate| candidate.is_live()).count();
+        let reasons: Vec<String> = known.iter().filter_map(Candidate::reason).collect();
+        let (live, known) = (count(live), count(known.len()));
+        return Err(LedgerError::NoLiveQuorum { live, known, needed: policy.ack, reasons: reasons.join("; ") });
     }
-    Ok(Ensemble {
-        bookies: ensemble.iter().map(|candidate| candidate.bookie.clone()).collect(),
-        away: (0..needed).filter(|index| !ensemble[*index].live).collect(),
-    })
+    let bookies: Vec<BookieId> = ensemble.iter().map(|candidate| candidate.bookie.clone()).collect();
+    let away = (0..needed).filter(|index| !ensemble[*index].is_live()).collect();
+    let adheres = adheres(known, policy, &bookies);
+    Ok(Ensemble { bookies, away, adheres })
 }
 
-/// Takes up to `count`, each time from the rack that was taken from least.
-fn spread<'a>(
-    mut from: Vec<&'a Candidate>,
-    count: usize,
-    racks: &mut HashMap<&'a str, usize>,
-    random: &mut SmallRng,
-) -> Vec<&'a Candidate> {
-    from.shuffle(random);
+/// Smallest first, this is a random order in which more weight comes earlier more often.
+fn turn(weight: f64, random: &mut SmallRng) -> f64 {
+    -random.random::<f64>().max(f64::MIN_POSITIVE).ln() / weight.max(f64::MIN_POSITIVE)
+}
+
+/// What a candidate's free space counts. Where it is not told, as much as the others have on average.
+fn weights(candidates: &[&Candidate]) -> Vec<f64> {
+    let told: Vec<f64> =
+        candidates.iter().filter_map(|candidate| candidate.free_bytes).map(|free| free as f64).collect();
+    let average = if told.is_empty() { 1.0 } else { told.iter().sum::<f64>() / told.len() as f64 };
+    candidates.iter().map(|candidate| candidate.free_bytes.map_or(average, |free| free as f64)).collect()
+}
+
+/// Takes `count`, each time from the zone and the rack that was taken from least.
+fn pick<'a>(known: &'a [Candidate], count: usize, random: &mut SmallRng) -> Vec<&'a Candidate> {
+    let candidates: Vec<&Candidate> = known.iter().collect();
+    let weights = weights(&candidates);
+    let mut from: Vec<(&Candidate, f64)> =
+        candidates.into_iter().zip(weights).map(|(candidate, weight)| (candidate, turn(weight, random))).collect();
+    let (mut zones, mut racks) = (HashMap::new(), HashMap::new());
     let mut chosen = Vec::new();
     while chosen.len() < count {
-        let used = |candidate: &Candidate| racks.get(candidate.rack.as_str()).copied().unwrap_or(0);
-        let Some(at) = (0..from.len()).min_by_key(|at| used(from[*at])) else { break };
-        let candidate = from.swap_remove(at);
-        *racks.entry(candidate.rack.as_str()).or_default() += 1;
+        let key = |(candidate, turn): &(&'a Candidate, f64)| {
+            let Label { zone, rack } = Label::of(&candidate.rack);
+            let used = |places: &HashMap<&str, usize>, place| places.get(place).copied().unwrap_or(0);
+            (candidate.preference(), used(&zones, zone), used(&racks, rack), *turn)
+        };
+        let Some(at) = (0..from.len())
+            .min_by(|left, right| key(&from[*left]).partial_cmp(&key(&from[*right])).expect("a turn is a number"))
+        else {
+            break;
+        };
+        let (candidate, _) = from.swap_remove(at);
+        let Label { zone, rack } = Label::of(&candidate.rack);
+        *zones.entry(zone).or_default() += 1;
+        *racks.entry(rack).or_default() += 1;
         chosen.push(candidate);
     }
     chosen
@@ -89,81 +113,80 @@ fn interleave<'a>(live: Vec<&'a Candidate>, away: Vec<&'a Candidate>, turn: usiz
     ensemble
 }
 
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
-    use super::*;
-
-    const POLICY: QuorumPolicy = QuorumPolicy { ensemble: 3, write: 3, ack: 2 };
-
-    fn bookies(live: usize, away: usize, racks: usize) -> Vec<Candidate> {
-        (0..live + away)
-            .map(|number| Candidate {
-                bookie: format!("b{number}").parse().expect("valid"),
-                rack: format!("r{}", number % racks),
-                live: number < live,
-            })
-            .collect()
+/// Exchanges seats as long as that spreads some write set more widely.
+fn arrange(ensemble: &mut [&Candidate], policy: QuorumPolicy) {
+    if policy.write == policy.ensemble {
+        return; // There is one write set.
     }
-
-    fn choose_with(known: &[Candidate], policy: QuorumPolicy, seed: u64) -> Result<Ensemble, LedgerError> {
-        choose(known, policy, &mut SmallRng::seed_from_u64(seed))
-    }
-
-    #[test]
-    fn live_bookies_are_chosen_before_any_that_is_away() {
-        for seed in 0..100 {
-            let ensemble = choose_with(&bookies(3, 5, 1), POLICY, seed).expect("three live");
-            assert!(ensemble.away.is_empty());
-        }
-    }
-
-    #[test]
-    fn members_stand_in_different_racks_while_there_are_some() {
-        for seed in 0..100 {
-            let ensemble = choose_with(&bookies(9, 0, 3), POLICY, seed).expect("nine live");
-            let racks: std::collections::HashSet<u32> = ensemble
-                .bookies
-                .iter()
-                .map(|bookie| bookie.as_str()[1..].parse::<u32>().expect("a number") % 3)
-                .collect();
-            assert_eq!(racks.len(), 3, "{ensemble:?}");
-        }
-    }
-
-    #[test]
-    fn one_of_three_may_be_away() {
-        let ensemble = choose_with(&bookies(2, 1, 1), POLICY, 1).expect("an ack quorum lives");
-        assert_eq!(ensemble.away.len(), 1);
-        assert!(ensemble.away.iter().all(|index| ensemble.bookies[index].as_str() == "b2"));
-        let error = choose_with(&bookies(1, 2, 1), POLICY, 1).expect_err("no ack quorum lives");
-        assert!(matches!(error, LedgerError::NoLiveQuorum { live: 1, known: 3, needed: 2 }), "{error:?}");
-    }
-
-    #[test]
-    fn too_few_known_bookies_are_counted() {
-        let error = choose_with(&bookies(2, 0, 1), POLICY, 1).expect_err("two of three");
-        assert!(error.to_string().contains("start 1 more"), "{error}");
-    }
-
-    #[test]
-    fn members_that_are_away_stand_apart() {
-        let policy = QuorumPolicy { ensemble: 6, write: 3, ack: 2 };
-        for seed in 0..100 {
-            let ensemble = choose_with(&bookies(4, 2, 1), policy, seed).expect("each write set has two live");
-            assert_eq!(ensemble.away.len(), 2);
-        }
-    }
-
-    #[test]
-    fn each_bookie_gets_its_share() {
-        let mut counts = HashMap::new();
-        for seed in 0..600 {
-            for bookie in choose_with(&bookies(6, 0, 1), POLICY, seed).expect("six live").bookies {
-                *counts.entry(bookie).or_insert(0) += 1;
+    let score = |ensemble: &[&Candidate]| {
+        let live: Members = (0..ensemble.len()).filter(|index| ensemble[*index].is_live()).collect();
+        let labels: Vec<Label<'_>> = ensemble.iter().map(|candidate| Label::of(&candidate.rack)).collect();
+        (policy.missing(live), shortfall(policy, &labels, &labels))
+    };
+    let mut best = score(ensemble);
+    let mut improved = true;
+    while improved && best != (0, (0, 0)) {
+        improved = false;
+        for (left, right) in (0..ensemble.len()).flat_map(|left| (0..left).map(move |right| (left, right))) {
+            ensemble.swap(left, right);
+            let now = score(ensemble);
+            if now < best {
+                (best, improved) = (now, true);
+            } else {
+                ensemble.swap(left, right);
             }
         }
-        assert!(counts.values().all(|count| (200..400).contains(count)), "{counts:?}");
     }
+}
+
+/// Who replaces whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) policy: QuorumPolicy,
+    pub(crate) members: &'a [BookieId],
+    /// Those whose seats are to be taken.
+    pub(crate) out: Members,
+    /// Taken before others that are as good: they hold entries already.
+    pub(crate) rather: &'a [BookieId],
+    /// Never taken.
+    pub(crate) never: &'a [BookieId],
+    /// Whether one that is suspect is better than none.
+    pub(crate) suspects: bool,
+}
+
+/// Chooses replacements for as many seats as can be had, each away from the zones and racks of those it shares write sets with.
+pub(crate) fn replace(known: &[Candidate], wanted: &Wanted<'_>, random: &mut SmallRng) -> Vec<(usize, BookieId)> {
+    let fits = |candidate: &&Candidate| {
+        candidate.preference() <= u8::from(wanted.suspects)
+            && !wanted.members.contains(&candidate.bookie)
+            && !wanted.never.contains(&candidate.bookie)
+    };
+    let mut spares: Vec<&Candidate> = known.iter().filter(fits).collect();
+    let weights = weights(&spares);
+    let mut turns: HashMap<&BookieId, f64> = HashMap::new();
+    for (spare, weight) in spares.iter().zip(weights) {
+        turns.insert(&spare.bookie, turn(weight, random));
+    }
+    let find = |bookie: &BookieId| known.iter().find(|candidate| candidate.bookie == *bookie);
+    let labels = wanted.members.iter().map(|member| find(member).map(|found| Label::of(&found.rack)));
+    let mut seats: Vec<Option<Label<'_>>> = labels.collect();
+    wanted.out.iter().for_each(|seat| seats[seat] = None);
+    let mut replacements = Vec::new();
+    for seat in wanted.out.iter() {
+        let near: Vec<Label<'_>> = wanted.policy.near(seat).filter_map(|near| seats[near]).collect();
+        let key = |spare: &Candidate| {
+            let label = Label::of(&spare.rack);
+            let zone = near.iter().filter(|other| other.zone == label.zone).count();
+            let rack = near.iter().filter(|other| other.rack == label.rack).count();
+            let strange = !wanted.rather.contains(&spare.bookie);
+            (spare.preference(), strange, zone, rack, turns[&spare.bookie])
+        };
+        let best = (0..spares.len())
+            .min_by(|left, right| key(spares[*left]).partial_cmp(&key(spares[*right])).expect("a turn is a number"));
+        let Some(best) = best else { break };
+        let spare = spares.swap_remove(best);
+        seats[seat] = Some(Label::of(&spare.rack));
+        replacements.push((seat, spare.bookie.clone()));
+    }
+    replacements
 }

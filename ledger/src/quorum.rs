@@ -73,15 +73,29 @@ impl QuorumPolicy {
 
     /// Whether every possible ack quorum of every write set has one of `answered` in it.
     pub(crate) fn covered(&self, answered: Members) -> bool {
-        (0..self.ensemble as usize).all(|start| self.write_set_from(start).without(answered).len() < self.ack)
+        self.write_sets().all(|set| set.without(answered).len() < self.ack)
     }
 
     /// Whether `live` has an ack quorum of every write set in it.
     pub(crate) fn can_confirm(&self, live: Members) -> bool {
-        (0..self.ensemble as usize).all(|start| {
-            let set = self.write_set_from(start);
-            set.len() - set.without(live).len() >= self.ack
-        })
+        self.missing(live) == 0
+    }
+
+    /// How many members `live` would need more to have an ack quorum of every write set in it, summed over the sets.
+    pub(crate) fn missing(&self, live: Members) -> u32 {
+        self.write_sets().map(|set| self.ack.saturating_sub(set.len() - set.without(live).len())).sum()
+    }
+
+    /// Every set of members that some entry is sent to.
+    pub(crate) fn write_sets(&self) -> impl Iterator<Item = Members> {
+        let sets = if self.write == self.ensemble { 1 } else { self.ensemble as usize };
+        (0..sets).map(|start| self.write_set_from(start))
+    }
+
+    /// The members that share a write set with `member`.
+    pub(crate) fn near(&self, member: usize) -> impl Iterator<Item = usize> {
+        let sharing = self.write_sets().filter(|set| set.contains(member)).fold(Members::default(), Members::union);
+        sharing.iter().filter(move |other| *other != member)
     }
 
     /// How many explicit noes prove that an entry never reached an ack quorum.

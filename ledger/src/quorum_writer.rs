@@ -1,4 +1,4 @@
-//! The writer of a ledger on bookies: carries the state machine's requests and answers.
+//! The writer of a ledger on bookies: carries the state machine's requests and answers, and its changes to the record.
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +6,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata::MetadataStore;
-use proto::records::LedgerState;
 use proto::{BookieId, EntryId, LedgerId};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::ensemble::Changing;
 use crate::links::{Event, Inbox, Link, Links, Sent};
+use crate::placer::Placer;
 use crate::quorum::Members;
-use crate::records::{self, Versioned};
+use crate::records::changes;
+use crate::records::{self, Updated, Versioned};
 use crate::writer::{Failure, Limits, Writer};
-use crate::{LedgerError, LedgerWriter, Sealed};
+use crate::{LedgerError, LedgerWriter, QuorumPolicy, Sealed};
+
+mod ensemble;
+#[cfg(test)]
+mod tests;
 
 /// How long a close waits for members that an ack quorum can do without, before it marks them as lacking.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -26,46 +32,66 @@ const MARK_PAUSE: Duration = Duration::from_millis(200);
 /// Idle timers are set this far ahead.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
+/// What a writer shares with others of its process.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) limits: Limits,
+}
+
+/// One member of the ensemble.
+#[derive(Debug)]
+struct Seat {
+    /// Its number among all that ever were members.
+    number: usize,
+    link: Arc<Link>,
+    /// What was last told to the link as kept for it.
+    kept: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct QuorumWriter {
-    metadata: Arc<dyn MetadataStore>,
+    shared: Shared,
     ledger: LedgerId,
-    needed: u32,
-    limits: Limits,
+    policy: QuorumPolicy,
     machine: Writer,
     inbox: Arc<Inbox>,
-    links: Vec<Arc<Link>>,
-    /// What was last told to each link as kept for it.
-    kept: Vec<usize>,
+    seats: Vec<Seat>,
+    /// Seats that ever were.
+    seated: usize,
     events: Vec<Event>,
     origin: Instant,
     timer: Pin<Box<Sleep>>,
     marking: Option<AbortOnDropHandle<()>>,
+    changing: Changing,
 }
 
 impl QuorumWriter {
-    pub(crate) fn new(metadata: Arc<dyn MetadataStore>, links: &Links, created: &Versioned, limits: Limits) -> Self {
+    pub(crate) fn new(shared: Shared, created: &Versioned) -> Self {
         let ledger = LedgerId(created.record.ledger);
         let fragment = created.last_fragment();
         let inbox = Arc::new(Inbox::default());
-        let links: Vec<Arc<Link>> = records::bookies(fragment).iter().map(|bookie| links.to(bookie)).collect();
-        for (member, link) in links.iter().enumerate() {
-            link.subscribe(&inbox, member);
+        let links = records::bookies(fragment).into_iter().map(|bookie| shared.links.to(&bookie));
+        let seats: Vec<Seat> = links.enumerate().map(|(number, link)| Seat { number, link, kept: 0 }).collect();
+        for seat in &seats {
+            seat.link.subscribe(&inbox, seat.number);
         }
         let origin = Instant::now();
         Self {
-            metadata,
             ledger,
-            needed: created.policy().ack,
-            limits,
-            machine: Writer::new(ledger, created.policy(), records::lacking(fragment), limits),
+            policy: created.policy(),
+            machine: Writer::new(ledger, created.policy(), records::lacking(fragment), shared.limits),
+            shared,
             inbox,
-            kept: vec![0; links.len()],
-            links,
+            seated: seats.len(),
+            seats,
             events: Vec::new(),
             origin,
             timer: Box::pin(sleep_until(origin + FAR)),
             marking: None,
+            changing: Changing::default(),
         }
     }
 
@@ -81,10 +107,12 @@ impl QuorumWriter {
         for event in events.drain(..) {
             match event {
                 Event::Connected { member, session } => self.machine.connected(member, session),
-                Event::Ended { member, session } => self.machine.disconnected(member, session),
+                Event::Ended { member, session } => self.machine.disconnected(member, session, now),
                 Event::Answered { member, session, answer } => self.machine.answered(member, session, &answer, now),
                 Event::Marked(true) => self.machine.marked(),
                 Event::Marked(false) => self.machine.mark_refused(),
+                Event::Found(found) => self.begin_change(found),
+                Event::Changed(outcome) => self.finish_change(outcome),
             }
         }
         self.events = events;
@@ -95,17 +123,21 @@ impl QuorumWriter {
         if !wanted.is_empty() {
             self.mark(wanted);
         }
+        if let Some(out) = self.machine.change_wanted(now) {
+            self.look_for_replacements(out);
+        }
     }
 
     fn send(&mut self) {
-        for member in 0..self.links.len() {
+        let now = self.now();
+        for (member, seat) in self.seats.iter().enumerate() {
             while let Some(session) = self.machine.wants_to_send(member) {
                 let machine = &mut self.machine;
                 let build = |first, room| machine.requests(member, first, room);
-                match self.links[member].send(session, &self.inbox, member, build) {
+                match seat.link.send(session, &self.inbox, seat.number, build) {
                     Sent::From(_) => {}
                     Sent::Full => break, // Woken when there is room.
-                    Sent::Gone => self.machine.disconnected(member, session),
+                    Sent::Gone => self.machine.disconnected(seat.number, session, now),
                 }
             }
         }
@@ -113,24 +145,24 @@ impl QuorumWriter {
 
     /// Keeps less for a bookie when all writers together keep much for it.
     fn account(&mut self) {
-        for (member, link) in self.links.iter().enumerate() {
+        let kept_max = self.shared.limits.kept_max;
+        for (member, seat) in self.seats.iter_mut().enumerate() {
             let now = self.machine.kept_bytes(member);
-            if now != self.kept[member] {
-                let total = link.keep(self.kept[member], now);
-                self.kept[member] = now;
+            if now != seat.kept {
+                let total = seat.link.keep(seat.kept, now);
+                seat.kept = now;
                 let pressed = KEPT_FOR_A_BOOKIE_MAX < total;
-                let bound = if pressed { self.limits.kept_max.min(KEPT_UNDER_PRESSURE) } else { self.limits.kept_max };
-                self.machine.bound(member, bound);
+                self.machine.bound(member, if pressed { kept_max.min(KEPT_UNDER_PRESSURE) } else { kept_max });
             }
         }
     }
 
     fn names(&self, members: Members) -> Vec<BookieId> {
-        members.iter().map(|member| self.links[member].bookie().clone()).collect()
+        members.iter().map(|member| self.seats[member].link.bookie().clone()).collect()
     }
 
     fn mark(&mut self, members: Members) {
-        let (metadata, ledger, names) = (self.metadata.clone(), self.ledger, self.names(members));
+        let (metadata, ledger, names) = (self.shared.metadata.clone(), self.ledger, self.names(members));
         let inbox = self.inbox.clone();
         tracing::warn!(%ledger, ?names, "entries are withheld from bookies that do not acknowledge");
         // Awaited through the inbox; ends with the writer.
@@ -144,7 +176,7 @@ impl QuorumWriter {
         match failure {
             Failure::Fenced => LedgerError::Fenced { ledger: self.ledger },
             Failure::TimedOut { entry } => {
-                LedgerError::OutcomeUnknown { ledger: self.ledger, entry, needed: self.needed }
+                LedgerError::OutcomeUnknown { ledger: self.ledger, entry, needed: self.policy.ack }
             }
         }
     }
@@ -166,20 +198,10 @@ impl QuorumWriter {
 
     async fn close_record(&self, sealed: Sealed) -> Result<(), LedgerError> {
         let lacking = self.names(self.machine.lacking());
-        loop {
-            let fenced = LedgerError::Fenced { ledger: self.ledger };
-            let Some(found) = records::read(&self.metadata, self.ledger).await? else { return Err(fenced) };
-            match (found.record.state(), found.sealed()) {
-                (LedgerState::Open, _) => {}
-                (_, Some(other)) if other == sealed => return Ok(()),
-                _ => return Err(fenced),
-            }
-            let record = records::closed(found.record, sealed, &lacking);
-            match records::replace(&self.metadata, record, found.version).await {
-                Ok(_) => return Ok(()),
-                Err(metadata::Error::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let close = |record: &_| changes::close(record, sealed, &lacking);
+        match records::update(&self.shared.metadata, self.ledger, close).await? {
+            Updated::Done(_) => Ok(()),
+            Updated::Refused(_) | Updated::Missing => Err(LedgerError::Fenced { ledger: self.ledger }),
         }
     }
 }
@@ -187,16 +209,8 @@ impl QuorumWriter {
 /// Marks members in the record of an open ledger, however long it takes. `false`: the record is not the writer's any more.
 async fn mark_in_record(metadata: &Arc<dyn MetadataStore>, ledger: LedgerId, names: &[BookieId]) -> bool {
     loop {
-        match records::read(metadata, ledger).await {
-            Ok(Some(mut found)) if found.record.state() == LedgerState::Open => {
-                let last = found.record.fragments.last_mut().expect("checked when decoded");
-                if !records::mark_lacking(last, names)
-                    || records::replace(metadata, found.record, found.version).await.is_ok()
-                {
-                    return true;
-                }
-            }
-            Ok(_) => return false,
+        match records::update(metadata, ledger, |record| changes::mark(record, names)).await {
+            Ok(updated) => return matches!(updated, Updated::Done(_)),
             Err(error) => tracing::warn!(%ledger, %error, "the ledger's record cannot be marked now"),
         }
         sleep(MARK_PAUSE).await;
@@ -205,8 +219,8 @@ async fn mark_in_record(metadata: &Arc<dyn MetadataStore>, ledger: LedgerId, nam
 
 impl Drop for QuorumWriter {
     fn drop(&mut self) {
-        for (link, kept) in self.links.iter().zip(&self.kept) {
-            link.keep(*kept, 0);
+        for seat in &self.seats {
+            seat.link.keep(seat.kept, 0);
         }
     }
 }
@@ -243,6 +257,16 @@ impl LedgerWriter for QuorumWriter {
         }
     }
 
+    async fn tend(&mut self) -> LedgerError {
+        loop {
+            self.turn();
+            if let Some(failure) = self.machine.failure() {
+                return self.error(failure);
+            }
+            self.wait().await;
+        }
+    }
+
     async fn close(&mut self) -> Result<Sealed, LedgerError> {
         self.flush();
         let (end, length) = loop {
@@ -251,6 +275,11 @@ impl LedgerWriter for QuorumWriter {
             }
             self.confirmed().await?;
         };
+        self.machine.stop_changing();
+        while self.machine.is_changing() {
+            self.wait().await; // The closing record depends on it.
+            self.turn();
+        }
         let stragglers = async {
             while self.machine.has_stragglers() && self.machine.failure().is_none() {
                 self.wait().await;

@@ -1,13 +1,21 @@
 //! A ledger's record in metadata: reading it, and changing it by compare-and-set only.
 use std::sync::Arc;
+use std::time::Duration;
 
 use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction, Version};
 use prost::Message;
 use proto::records::{Fragment, Intent, LedgerRecord, LedgerState, intent};
 use proto::{BookieId, EntryId, LedgerId, keys};
 
+use tokio::time::sleep;
+
 use crate::quorum::Members;
 use crate::{LedgerError, QuorumPolicy, Sealed};
+
+pub(crate) mod changes;
+
+/// Between attempts to change a record whose store does not answer.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A record as it was read, with what is needed to change it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +55,10 @@ impl Versioned {
         self.record.fragments.last().expect("checked when decoded")
     }
 
-    /// Every bookie that any fragment names, each once.
+    /// Every bookie that may hold entries, each once.
     pub(crate) fn all_bookies(&self) -> Vec<BookieId> {
         let mut all: Vec<BookieId> = self.record.fragments.iter().flat_map(bookies).collect();
+        all.extend(may_hold(&self.record));
         all.sort();
         all.dedup();
         all
@@ -65,19 +74,25 @@ pub(crate) fn bookies(fragment: &Fragment) -> Vec<BookieId> {
     fragment.bookies.iter().map(|bookie| bookie.parse().expect("checked when decoded")).collect()
 }
 
-/// Adds `names` to the members that may lack entries. Says whether that changed anything.
-pub(crate) fn mark_lacking(fragment: &mut Fragment, names: &[BookieId]) -> bool {
-    let before = fragment.lacking.len();
-    for name in names {
-        if !fragment.lacking.iter().any(|marked| marked == name.as_str()) {
-            fragment.lacking.push(name.as_str().to_owned());
-        }
-    }
-    fragment.lacking.sort();
-    before < fragment.lacking.len()
+/// The bookies that may hold entries beside what fragments say.
+pub(crate) fn may_hold(record: &LedgerRecord) -> Vec<BookieId> {
+    record.may_hold.iter().map(|bookie| bookie.parse().expect("checked when decoded")).collect()
 }
 
-fn is_sound(record: &LedgerRecord, ledger: LedgerId) -> bool {
+/// Adds `names` that are not there yet. Says whether there was one.
+fn add_names<'a>(to: &mut Vec<String>, names: impl IntoIterator<Item = &'a BookieId>) -> bool {
+    let before = to.len();
+    for name in names {
+        if !to.iter().any(|there| there == name.as_str()) {
+            to.push(name.as_str().to_owned());
+        }
+    }
+    to.sort();
+    before < to.len()
+}
+
+/// Whether a record can be what this version writes: L10, and more.
+pub(crate) fn is_sound(record: &LedgerRecord, ledger: LedgerId) -> bool {
     let fragments = &record.fragments;
     let distinct = |fragment: &Fragment| {
         let mut names = fragment.bookies.clone();
@@ -93,6 +108,7 @@ fn is_sound(record: &LedgerRecord, ledger: LedgerId) -> bool {
         && fragments.first().is_some_and(|fragment| fragment.first == 0)
         && fragments.windows(2).all(|pair| pair[0].first < pair[1].first)
         && fragments.iter().all(distinct)
+        && record.may_hold.iter().all(|name| name.parse::<BookieId>().is_ok())
 }
 
 /// Reads a ledger's record.
@@ -127,6 +143,64 @@ pub(crate) async fn replace(
     Ok(Versioned { record, version })
 }
 
+/// What a change makes of a record as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Decision {
+    /// Write this.
+    Write(Box<LedgerRecord>),
+    /// It says so already: this change was made before, or needs none.
+    Already,
+    /// It is not the record that this change was meant for.
+    Refused,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Updated {
+    /// The record says it now.
+    Done(Versioned),
+    /// The record as it is does not allow it.
+    Refused(Versioned),
+    /// There is no record.
+    Missing,
+}
+
+/// Changes a record by compare-and-set, deciding anew whenever somebody else was faster. An error that may be retried means that
+/// nothing was written, now or later: an attempt whose outcome is not known is followed until it is, however long that takes.
+pub(crate) async fn update(
+    metadata: &Arc<dyn MetadataStore>,
+    ledger: LedgerId,
+    decide: impl Fn(&LedgerRecord) -> Decision,
+) -> Result<Updated, Error> {
+    let mut unknown = false;
+    loop {
+        let attempt = update_once(metadata, ledger, &decide).await;
+        match attempt {
+            Ok(updated) => return Ok(updated),
+            Err(Error::Conflict { .. }) => continue,
+            Err(Error::OutcomeUnknown) => unknown = true,
+            Err(error) if !unknown || error.retry() == metadata::Retry::Never => return Err(error),
+            Err(error) => {
+                tracing::warn!(%ledger, %error, "it is not known yet whether the ledger's record was changed")
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn update_once(
+    metadata: &Arc<dyn MetadataStore>,
+    ledger: LedgerId,
+    decide: &impl Fn(&LedgerRecord) -> Decision,
+) -> Result<Updated, Error> {
+    let Some(found) = read(metadata, ledger).await? else { return Ok(Updated::Missing) };
+    match decide(&found.record) {
+        Decision::Write(record) => Ok(Updated::Done(replace(metadata, *record, found.version).await?)),
+        Decision::Already => Ok(Updated::Done(found)),
+        Decision::Refused => Ok(Updated::Refused(found)),
+    }
+}
+
 /// The operation that writes a record.
 pub(crate) fn put(record: &LedgerRecord, expect: Expect) -> Operation {
     Operation::put(keys::ledger(LedgerId(record.ledger)), record.encode_to_vec(), expect)
@@ -143,7 +217,7 @@ pub(crate) fn new_record(
 ) -> LedgerRecord {
     let mut fragment =
         Fragment { bookies: members.iter().map(|member| member.as_str().to_owned()).collect(), ..Fragment::default() };
-    mark_lacking(&mut fragment, lacking);
+    add_names(&mut fragment.lacking, lacking);
     LedgerRecord {
         ledger: ledger.0,
         ensemble_size: policy.ensemble,
@@ -154,17 +228,6 @@ pub(crate) fn new_record(
         owner: owner.to_owned(),
         ..LedgerRecord::default()
     }
-}
-
-/// The record of `found` once it is closed.
-pub(crate) fn closed(mut record: LedgerRecord, sealed: Sealed, lacking: &[BookieId]) -> LedgerRecord {
-    record.set_state(LedgerState::Closed);
-    record.end = sealed.end.0;
-    record.length = sealed.length;
-    let last = record.fragments.last_mut().expect("checked when decoded");
-    last.lacking = lacking.iter().map(|name| name.as_str().to_owned()).collect();
-    last.lacking.sort();
-    record
 }
 
 /// The intent to delete a ledger: put it in the transaction that stops referring to the ledger.

@@ -2,8 +2,9 @@
 //!
 //! The caller has made itself the recoverer by compare-and-set before, and writes the verdict by compare-and-set after.
 //! Promises: every entry that was confirmed is inside the end; nothing is decided on an unknown answer; the same entry is never
-//! written back with other bytes. Reads fence: what was answered No can never be confirmed later.
-use std::collections::{BTreeMap, VecDeque};
+//! written back with other bytes. Reads fence: what was answered No can never be confirmed later. Only members of the ensemble as it
+//! was at the start vote: a replacement, which takes write-backs where an ack quorum cannot be reached otherwise, could only say no.
+use std::collections::BTreeMap;
 
 use proto::bookie::{Add, Fence, Held, Read, request};
 use proto::{EntryId, LedgerId};
@@ -11,6 +12,9 @@ use proto::{EntryId, LedgerId};
 use self::member::Member;
 pub(crate) use self::replies::{Reply, is_whole};
 use self::tally::Tally;
+pub(crate) use self::write_back::Part;
+use self::write_back::WriteBack;
+use crate::defects::{Defect, Planted};
 use crate::quorum::Members;
 use crate::{QuorumPolicy, Sealed};
 
@@ -19,6 +23,7 @@ mod replies;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 /// Payload bytes asked for with one read, and written back with one batch.
 const BATCH_BYTES: usize = 1 << 20;
@@ -27,9 +32,10 @@ const AHEAD_ENTRIES: u64 = 4096;
 /// Recovered bytes that may wait for their write-back before reading pauses.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
-/// Requests for one member, to be answered once with a reply to each, or with [`Reply::Unknown`] for what got no answer.
+/// Requests for one member, to be answered once with a reply to each, or with [`Reply::Silence`] for what got no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ask {
+    /// Members are counted as the last fragment lists them, and replacements after them in the order in which they came.
     pub(crate) member: usize,
     pub(crate) bodies: Vec<request::Body>,
 }
@@ -37,8 +43,8 @@ pub(crate) struct Ask {
 /// What a recovery came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The end, and the members that are not known to hold everything they should.
-    Ended(Sealed, Members),
+    /// The end, and the fragments that are to stand for the last one.
+    Ended(Sealed, Vec<Part>),
     /// Nothing is known for sure. Nothing was decided.
     Unsettled(String),
     /// A bookie has a tombstone: the ledger is being deleted.
@@ -53,8 +59,11 @@ pub(crate) struct Scope {
     /// Where the last fragment begins, and the sum of payload bytes before it.
     pub(crate) first: EntryId,
     pub(crate) length_before: u64,
-    /// How many entries each member of it should hold of earlier fragments.
-    pub(crate) earlier: Vec<u64>,
+    /// How many entries each member of it should hold of earlier fragments. Nothing, if a count says nothing of this member,
+    /// because it may hold others as well.
+    pub(crate) earlier: Vec<Option<u64>>,
+    /// A defect put in on purpose.
+    pub(crate) planted: Planted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +75,6 @@ enum Phase {
     Over,
 }
 
-/// An entry that was found, until an ack quorum holds it again.
-#[derive(Debug)]
-struct Recovered {
-    add: Add,
-    acks: Members,
-    failed: Members,
-}
-
 /// One recovery of one ledger.
 #[derive(Debug)]
 pub(crate) struct Recovery {
@@ -81,28 +82,26 @@ pub(crate) struct Recovery {
     phase: Phase,
     members: Vec<Member>,
     fenced: Members,
-    /// The highest `confirmed` that any bookie reported. Sent unchanged with every write-back, so that no reader is ever
-    /// shown an entry that another recoverer may leave out.
+    /// The highest `confirmed` that any bookie reported.
     confirmed: EntryId,
     /// Entries below it are settled. The entry before `confirmed` is read too, for its length.
     settled: EntryId,
     length: u64,
     tallies: BTreeMap<EntryId, Tally>,
-    /// From `written` to before `settled`.
-    recovered: VecDeque<Recovered>,
-    written: EntryId,
-    waiting_bytes: usize,
+    writing: WriteBack,
     verdict: Option<Verdict>,
     asks: Vec<Ask>,
 }
 
 impl Recovery {
     pub(crate) fn new(scope: Scope) -> Self {
-        let members: Vec<Member> = scope.earlier.iter().map(|_| Member::default()).collect();
+        let members: Vec<Member> = scope.earlier.iter().map(|earlier| Member::new(earlier.is_some())).collect();
         let fence = |member| Ask { member, bodies: vec![request::Body::Fence(Fence {})] };
         let asks = (0..members.len()).map(fence).collect();
-        let (first, length) = (scope.first, scope.length_before);
+        let length = scope.length_before;
+        let first = if scope.planted.is(Defect::RecoveryBeginsBelowFragment) { EntryId::FIRST } else { scope.first };
         Self {
+            writing: WriteBack::new(scope.policy, first),
             scope,
             phase: Phase::Fencing,
             members,
@@ -111,9 +110,6 @@ impl Recovery {
             settled: first,
             length,
             tallies: BTreeMap::new(),
-            recovered: VecDeque::new(),
-            written: first,
-            waiting_bytes: 0,
             verdict: None,
             asks,
         }
@@ -131,8 +127,25 @@ impl Recovery {
 
     /// Whether everything is decided but which members hold all of it, so that nobody need be waited for any longer.
     pub(crate) fn may_finish(&self) -> bool {
-        let ack = self.scope.policy.ack;
-        self.phase == Phase::Closing && self.recovered.iter().all(|recovered| ack <= recovered.acks.len())
+        self.phase == Phase::Closing && self.writing.is_safe()
+    }
+
+    /// Members whose place others must take, or no ack quorum can be reached. Answer with [`replaced`](Self::replaced) or
+    /// [`cannot_replace`](Self::cannot_replace).
+    pub(crate) fn replacements_wanted(&self) -> Members {
+        if self.phase == Phase::Over { Members::default() } else { self.writing.wanted() }
+    }
+
+    /// Others take the places of `members`. They have the next numbers, in order.
+    pub(crate) fn replaced(&mut self, members: Members) {
+        self.writing.replaced(members, self.settled, self.length);
+        self.write_back();
+    }
+
+    /// Nobody can take the place of those that were asked for.
+    pub(crate) fn cannot_replace(&mut self, reason: &str) {
+        let entry = self.writing.written();
+        self.end_with(Verdict::Unsettled(format!("entry {entry} could not be written back: {reason}")));
     }
 
     /// Ends the wait for members that have not shown what they hold. Call it only if [`may_finish`](Self::may_finish).
@@ -164,7 +177,7 @@ impl Recovery {
 
     fn go_on(&mut self, ask: &Ask) {
         match ask.bodies.first() {
-            Some(request::Body::Add(_)) => self.members[ask.member].writing = false,
+            Some(request::Body::Add(_)) => self.writing.batch_answered(ask.member),
             Some(request::Body::Read(_)) => self.members[ask.member].reading = false,
             _ => {}
         }
@@ -196,8 +209,8 @@ impl Recovery {
         if self.scope.policy.covered(self.fenced) {
             self.phase = Phase::Reading;
             // The entry before the first unknown one is confirmed, so it is there; it tells the length so far.
-            self.settled = EntryId(self.confirmed.0.saturating_sub(1)).max(self.scope.first);
-            self.written = self.confirmed;
+            self.settled = EntryId(self.confirmed.0.saturating_sub(1)).max(self.settled);
+            self.writing.begin(self.confirmed);
         } else if self.members.iter().all(|member| member.fence_answered) {
             self.end_with(Verdict::Unsettled(format!(
                 "{} of {} bookies could be fenced",
@@ -209,16 +222,17 @@ impl Recovery {
 
     /// Asks members that are not being asked for the entries that are not settled.
     fn read_on(&mut self) {
-        if WAITING_BYTES_MAX < self.waiting_bytes {
+        if WAITING_BYTES_MAX < self.writing.waiting_bytes() {
             return;
         }
         let policy = self.scope.policy;
+        let fence = !self.scope.planted.is(Defect::ReadsDoNotFence);
         for (index, member) in self.members.iter_mut().enumerate() {
             let Some(first) = member.reads_from(self.settled) else { continue };
             if AHEAD_ENTRIES <= first.0 - self.settled.0 {
                 continue;
             }
-            let bodies = member::reads(policy, index, first, BATCH_BYTES);
+            let bodies = member::reads(policy, index, first, BATCH_BYTES, fence);
             if bodies.is_empty() {
                 continue;
             }
@@ -312,77 +326,27 @@ impl Recovery {
             return false;
         }
         self.length = found.length;
-        self.waiting_bytes += found.payload.len();
-        let add = Add {
+        // The same with every write-back, so that no reader is ever shown an entry that another recoverer may leave out.
+        let confirmed = if self.scope.planted.is(Defect::ConfirmedEndMoves) { entry.next() } else { self.confirmed };
+        self.writing.push(Add {
             entry: entry.0,
-            confirmed: self.confirmed.0,
+            confirmed: confirmed.0,
             length: found.length,
             digest: found.digest,
             recovery: true,
             payload: found.payload,
-        };
-        self.recovered.push_back(Recovered { add, acks: Members::default(), failed: Members::default() });
+        });
         true
     }
 
-    /// Sends recovered entries to the members of their write sets, those that hold them too: a copy that was read may not be synced.
     fn write_back(&mut self) {
-        let policy = self.scope.policy;
-        for (index, member) in self.members.iter_mut().enumerate() {
-            if member.writing {
-                continue;
-            }
-            let mut bodies = Vec::new();
-            let mut bytes = 0;
-            member.next_write = member.next_write.max(self.written);
-            while bytes < BATCH_BYTES && member.next_write < self.settled {
-                let add = &self.recovered[(member.next_write.0 - self.written.0) as usize].add;
-                if policy.holds(index, member.next_write) {
-                    bytes += add.payload.len() + 128;
-                    bodies.push(request::Body::Add(add.clone()));
-                }
-                member.next_write = member.next_write.next();
-            }
-            if !bodies.is_empty() {
-                member.writing = true;
-                self.asks.push(Ask { member: index, bodies });
-            }
+        if self.phase != Phase::Over {
+            self.asks.extend(self.writing.asks(self.settled));
         }
     }
 
     fn add_answered(&mut self, member: usize, entry: EntryId, reply: &Reply) {
-        let policy = self.scope.policy;
-        if *reply != Reply::Done {
-            self.members[member].incomplete = true;
-        }
-        if entry < self.written {
-            return; // An ack quorum has it already.
-        }
-        let recovered = &mut self.recovered[(entry.0 - self.written.0) as usize];
-        if *reply == Reply::Done {
-            recovered.acks.insert(member);
-        } else {
-            recovered.failed.insert(member);
-        }
-        if policy.write - recovered.failed.len() < policy.ack {
-            return self.end_with(Verdict::Unsettled(format!("entry {entry} could not be written back")));
-        }
-        self.release_written();
-    }
-
-    /// Lets go of entries that all have answered; under pressure, of those that an ack quorum holds.
-    fn release_written(&mut self) {
-        while let Some(front) = self.recovered.front() {
-            let id = EntryId(front.add.entry);
-            let unanswered = self.scope.policy.write_set(id).without(front.acks.union(front.failed));
-            let pressed = WAITING_BYTES_MAX / 2 < self.waiting_bytes;
-            if front.acks.len() < self.scope.policy.ack || !(pressed || unanswered.is_empty()) {
-                break;
-            }
-            self.waiting_bytes -= front.add.payload.len();
-            self.written = id.next();
-            self.recovered.pop_front();
-        }
+        self.writing.answered(member, entry, *reply == Reply::Done);
     }
 
     /// Asks each member what it holds once it has answered its last write.
@@ -391,29 +355,35 @@ impl Recovery {
             return;
         }
         for (index, member) in self.members.iter_mut().enumerate() {
-            if !member.asked_held && !member.writing && !member.incomplete {
+            let complete = !member.uncountable && self.writing.is_complete(index);
+            if complete && !member.asked_held && !self.writing.is_busy(index, self.settled) {
                 member.asked_held = true;
                 self.asks.push(Ask { member: index, bodies: vec![request::Body::Held(Held {})] });
             }
         }
-        if self.may_finish() && self.members.iter().all(|member| member.incomplete || member.held_answered) {
+        let shown = |index: usize| {
+            self.members[index].uncountable || !self.writing.is_complete(index) || self.members[index].held_answered
+        };
+        let all_shown = (0..self.members.len()).all(shown);
+        if self.may_finish() && all_shown && self.writing.is_done(self.settled) {
             self.conclude();
         }
     }
 
     fn held_answered(&mut self, index: usize, reply: &Reply) {
         let (share, end) = self.scope.policy.share(index, self.scope.first, self.settled);
-        let expected = share + self.scope.earlier[index];
         let member = &mut self.members[index];
         member.held_answered = true;
+        let Some(earlier) = self.scope.earlier[index] else { return };
         // More than expected means entries beyond the end, which could stand in the count for ones that are missing.
         member.verified = matches!(reply, Reply::Holding(holding)
-            if holding.entries == expected && (share == 0 || holding.end == end.0));
+            if holding.entries == share + earlier && (share == 0 || holding.end == end.0));
     }
 
     fn conclude(&mut self) {
-        let lacking = (0..self.members.len()).filter(|index| !self.members[*index].verified).collect();
-        self.end_with(Verdict::Ended(Sealed { end: self.settled, length: self.length }, lacking));
+        let unverified = (0..self.members.len()).filter(|index| !self.members[*index].verified).collect();
+        let parts = self.writing.parts(self.scope.first, self.scope.length_before, self.settled, unverified);
+        self.end_with(Verdict::Ended(Sealed { end: self.settled, length: self.length }, parts));
     }
 
     fn end_with(&mut self, verdict: Verdict) {

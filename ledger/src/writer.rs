@@ -1,8 +1,9 @@
 //! A ledger's writer as a value without I/O: entries, sessions and answers go in, requests and confirmations come out.
 //!
-//! Owns: entry ids, who has acknowledged what, and what must still be kept for whom.
+//! Owns: entry ids, who has acknowledged what, what must still be kept for whom, and who should be replaced.
 //! Promises: entries are confirmed in order, each by an ack quorum of synced disks; after a failure nothing is confirmed;
-//! a confirmed entry is withheld from a member only once the ledger's record says that this member lacks entries.
+//! a confirmed entry is withheld from a member only once the ledger's record says that this member lacks entries; no member that is
+//! being replaced helps to confirm anything.
 //! Never: waits for a member that an ack quorum can do without, or keeps more than a bound in bytes for it.
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,10 +12,14 @@ use bytes::Bytes;
 use proto::bookie::{Add, Answer, Request, Status, request};
 use proto::{EntryId, LedgerId, digest};
 
+use self::change::Changes;
+pub(crate) use self::change::Patience;
 use self::member::Member;
 use crate::QuorumPolicy;
+use crate::defects::Planted;
 use crate::quorum::Members;
 
+mod change;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -28,11 +33,21 @@ pub(crate) struct Limits {
     pub(crate) quorum_timeout: Duration,
     /// How long after a refusal a member is tried again.
     pub(crate) resend_after: Duration,
+    /// How long a member is waited for before it is replaced.
+    pub(crate) patience: Patience,
+    /// A defect put in on purpose.
+    pub(crate) planted: Planted,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { kept_max: 16 << 20, quorum_timeout: Duration::from_secs(10), resend_after: Duration::from_millis(100) }
+        Self {
+            kept_max: 16 << 20,
+            quorum_timeout: Duration::from_secs(10),
+            resend_after: Duration::from_millis(100),
+            patience: Patience::default(),
+            planted: Planted::default(),
+        }
     }
 }
 
@@ -77,16 +92,21 @@ pub(crate) struct Writer {
     kept: VecDeque<Kept>,
     base: EntryId,
     confirmed: EntryId,
+    /// Sum of payload bytes below `confirmed`.
+    confirmed_length: u64,
     reported: EntryId,
     /// Entries below it may be sent.
     flushed: EntryId,
     next: EntryId,
     length: u64,
     unconfirmed_bytes: usize,
+    /// What unconfirmed entries cost.
+    unconfirmed_cost: usize,
     /// Up to where each flush went and when, as long as it is not confirmed.
     flushes: VecDeque<(EntryId, Duration)>,
     /// Members whose mark in the record is on its way.
     marking: Members,
+    changes: Changes,
     failure: Option<Failure>,
 }
 
@@ -94,7 +114,11 @@ impl Writer {
     /// The writer of a ledger that was just created. Members in `lacking` are marked in the record already.
     pub(crate) fn new(ledger: LedgerId, policy: QuorumPolicy, lacking: Members, limits: Limits) -> Self {
         assert!(policy.is_valid(), "{policy:?} makes no sense");
-        let member = |index| Member::new(lacking.contains(index), limits.kept_max);
+        let member = |index| {
+            let mut member = Member::new(index, EntryId::FIRST, limits.kept_max, Duration::ZERO);
+            member.lacking = lacking.contains(index);
+            member
+        };
         Self {
             ledger,
             policy,
@@ -103,13 +127,16 @@ impl Writer {
             kept: VecDeque::new(),
             base: EntryId::FIRST,
             confirmed: EntryId::FIRST,
+            confirmed_length: 0,
             reported: EntryId::FIRST,
             flushed: EntryId::FIRST,
             next: EntryId::FIRST,
             length: 0,
             unconfirmed_bytes: 0,
+            unconfirmed_cost: 0,
             flushes: VecDeque::new(),
             marking: Members::default(),
+            changes: Changes::default(),
             failure: None,
         }
     }
@@ -124,6 +151,7 @@ impl Writer {
         self.next = entry.next();
         self.length += size as u64;
         self.unconfirmed_bytes += size;
+        self.unconfirmed_cost += size + ENTRY_OVERHEAD;
         for (index, member) in self.members.iter_mut().enumerate() {
             member.appended(entry, self.policy.holds(index, entry), size + ENTRY_OVERHEAD);
         }
@@ -134,26 +162,39 @@ impl Writer {
 
     /// What was appended may now be sent.
     pub(crate) fn flush(&mut self, now: Duration) {
-        if self.flushed < self.next && self.failure.is_none() {
-            self.flushed = self.next;
-            self.flushes.push_back((self.next, now));
+        if self.next <= self.flushed || self.failure.is_some() {
+            return;
+        }
+        for member in self.members.iter_mut().filter(|member| self.flushed <= member.front) {
+            member.heard_at = now; // It owed nothing until now.
+        }
+        self.flushed = self.next;
+        self.flushes.push_back((self.next, now));
+    }
+
+    /// Where the member with this number sits now. Members that were replaced sit nowhere: what comes from them is discarded.
+    fn member_at(&self, seat: usize) -> Option<usize> {
+        self.members.iter().position(|member| member.seat == seat)
+    }
+
+    /// A session with the member in `seat` has begun. Everything it has not acknowledged is sent to it again.
+    pub(crate) fn connected(&mut self, seat: usize, session: u64) {
+        if let Some(member) = self.member_at(seat) {
+            self.members[member].connected(session);
         }
     }
 
-    /// A session with `member` has begun. Everything it has not acknowledged is sent to it again.
-    pub(crate) fn connected(&mut self, member: usize, session: u64) {
-        self.members[member].connected(session);
-    }
-
     /// The session has ended. What it had not answered has an unknown outcome.
-    pub(crate) fn disconnected(&mut self, member: usize, session: u64) {
-        self.members[member].disconnected(session);
+    pub(crate) fn disconnected(&mut self, seat: usize, session: u64, now: Duration) {
+        if let Some(member) = self.member_at(seat) {
+            self.members[member].disconnected(session, now);
+        }
     }
 
     /// The session in which requests for `member` are to be sent now, if there are any.
     pub(crate) fn wants_to_send(&self, member: usize) -> Option<u64> {
-        let idle = self.failure.is_some();
         let member = &self.members[member];
+        let idle = self.failure.is_some() || member.dismissed;
         member.session().filter(|_| !idle && member.next_send < self.flushed && member.resend_at.is_none())
     }
 
@@ -185,15 +226,15 @@ impl Writer {
         requests
     }
 
-    /// `member` has answered in `session`.
-    pub(crate) fn answered(&mut self, member: usize, session: u64, answer: &Answer, now: Duration) {
-        if self.failure.is_some() {
-            return;
-        }
+    /// The member in `seat` has answered in `session`.
+    pub(crate) fn answered(&mut self, seat: usize, session: u64, answer: &Answer, now: Duration) {
+        let Some(member) = self.member_at(seat).filter(|_| self.failure.is_none()) else { return };
         match answer.status() {
             // True of the ledger, whichever session says it.
             Status::Fenced | Status::Deleted => self.fail(Failure::Fenced),
+            _ if self.members[member].dismissed => {}
             Status::Ok if self.members[member].session() == Some(session) => {
+                self.members[member].heard_at = now;
                 self.acknowledged(member, answer.id, answer.run.max(1));
             }
             Status::Unknown | Status::Busy | Status::Invalid | Status::NotHeld => {
@@ -241,6 +282,8 @@ impl Writer {
                 break;
             }
             self.unconfirmed_bytes -= kept.payload.len();
+            self.unconfirmed_cost -= kept.cost();
+            self.confirmed_length = kept.length;
             self.confirmed = self.confirmed.next();
         }
         while self.flushes.front().is_some_and(|(end, _)| *end <= self.confirmed) {
@@ -256,8 +299,9 @@ impl Writer {
 
     /// Drops the oldest confirmed entries that are kept for a marked member beyond its bound.
     fn withhold(&mut self, member: usize) {
+        let end = self.confirmed.min(self.withheld_to(member));
         let from = &mut self.members[member];
-        while from.lacking && from.is_over_bound() && from.front < self.confirmed {
+        while from.may_lack(from.front) && from.is_over_bound() && from.front < end {
             let kept = &self.kept[(from.front.0 - self.base.0) as usize];
             if self.policy.holds(member, from.front) && !kept.acks.contains(member) {
                 from.kept_bytes -= kept.cost();
@@ -267,19 +311,25 @@ impl Writer {
         self.advance(member);
     }
 
-    /// Whether confirmations wait for a mark, because what is kept for a member has reached twice its bound. The caller then
+    /// Whether confirmations wait for the record, because what is kept for a member has reached twice its bound. The caller then
     /// stops taking more, so that memory stays bounded while the record cannot be changed.
     fn is_held_back(&self) -> bool {
-        self.marking.iter().any(|member| self.members[member].is_far_over_bound())
+        let waits =
+            |member: &Member| member.is_far_over_bound() && (member.dismissed || !member.may_lack(member.front));
+        if self.is_changing() {
+            return self.members.iter().any(|member| waits(member) && member.front < self.confirmed);
+        }
+        self.marking.iter().any(|member| waits(&self.members[member]))
     }
 
     /// Members that must be marked as lacking in the ledger's record now. Asked for once; answer with
     /// [`marked`](Self::marked) or [`mark_refused`](Self::mark_refused).
     pub(crate) fn marks_wanted(&mut self) -> Members {
-        if !self.marking.is_empty() || self.failure.is_some() {
+        if !self.marking.is_empty() || self.is_changing() || self.failure.is_some() {
             return Members::default();
         }
-        let wanted = |member: &Member| !member.lacking && member.is_over_bound() && member.front < self.confirmed;
+        let wanted =
+            |member: &Member| !member.may_lack(member.front) && member.is_over_bound() && member.front < self.confirmed;
         self.marking = (0..self.members.len()).filter(|index| wanted(&self.members[*index])).collect();
         self.marking
     }
@@ -314,6 +364,8 @@ impl Writer {
     pub(crate) fn tick(&mut self, now: Duration) {
         for member in &mut self.members {
             member.resend_at = member.resend_at.filter(|at| now < *at);
+            let lags = member.kept_max / 2 < member.kept_bytes.saturating_sub(self.unconfirmed_cost);
+            member.lagging_since = if lags { member.lagging_since.or(Some(now)) } else { None };
         }
         if self.failure.is_none() && self.quorum_deadline().is_some_and(|deadline| deadline <= now) {
             self.fail(Failure::TimedOut { entry: self.confirmed });
@@ -325,9 +377,10 @@ impl Writer {
         if self.failure.is_some() {
             return None;
         }
-        let waiting = |member: &&Member| member.session().is_some() && member.next_send < self.flushed;
+        let waiting =
+            |member: &&Member| member.session().is_some() && !member.dismissed && member.next_send < self.flushed;
         let resends = self.members.iter().filter(waiting).filter_map(|member| member.resend_at);
-        resends.chain(self.quorum_deadline()).min()
+        resends.chain(self.quorum_deadline()).chain(self.change_deadline()).min()
     }
 
     fn quorum_deadline(&self) -> Option<Duration> {
@@ -340,6 +393,7 @@ impl Writer {
             self.failure = Some(failure);
             self.kept.clear(); // Nothing is sent any more: a recoverer takes over.
             self.members.iter_mut().for_each(Member::forget);
+            self.changes.over();
         }
     }
 
@@ -363,7 +417,7 @@ impl Writer {
         (self.confirmed == self.next).then_some((self.next, self.length))
     }
 
-    /// Members that have not acknowledged everything, or were marked once.
+    /// Members that have not acknowledged everything of the last fragment, or were marked in it.
     pub(crate) fn lacking(&self) -> Members {
         let lacks = |member: &Member| member.lacking || member.front < self.next;
         (0..self.members.len()).filter(|index| lacks(&self.members[*index])).collect()
@@ -371,6 +425,6 @@ impl Writer {
 
     /// Whether a member that could still acknowledge something has not yet.
     pub(crate) fn has_stragglers(&self) -> bool {
-        self.members.iter().any(|member| member.session().is_some() && member.front < self.next)
+        self.members.iter().any(|member| member.session().is_some() && !member.dismissed && member.front < self.next)
     }
 }

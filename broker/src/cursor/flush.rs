@@ -57,7 +57,11 @@ impl Flusher {
     pub(super) async fn run(mut self: Box<Self>, queue: std::sync::Arc<Queue>) {
         let guard = Guard(&queue);
         loop {
-            let Batch { changes, receipts, asked, closing } = queue.next_batch().await;
+            let Batch { changes, receipts, asked, closing } = tokio::select! {
+                biased;
+                batch = queue.next_batch() => batch,
+                never = tend(&mut self.ledger) => match never {},
+            };
             let outcome = self.flush(changes).await;
             match &outcome {
                 Ok(()) => asked.into_iter().for_each(|asked| {
@@ -198,6 +202,15 @@ impl Flusher {
         }
         Ok(CursorEnd::Kept)
     }
+}
+
+/// Looks after the ledger while there is nothing to write, so that it leaves bookies that stay away. That it failed is told to whoever
+/// writes next.
+async fn tend(ledger: &mut Option<Open>) -> std::convert::Infallible {
+    if let Some(open) = ledger {
+        open.writer.tend().await;
+    }
+    std::future::pending().await
 }
 
 /// A task that ends in another way than by closing leaves nobody waiting.

@@ -33,6 +33,7 @@ async fn broker_at(store: &MemoryStore, name: &str, http: &str) -> Broker {
     let house = House {
         metadata: Arc::clone(&metadata),
         ledgers: Arc::new(ledger::MemoryLedgers::new(Arc::clone(&metadata))),
+        repairs: None,
         clock: clock.clone(),
         start: me.start.clone(),
         standalone: true,

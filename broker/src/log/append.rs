@@ -227,7 +227,7 @@ impl TopicLog {
         let in_flight = self.tail.in_flight();
         tokio::select! {
             biased; // Confirmations first: they are what everyone waits for.
-            outcome = confirmed(&mut self.writer), if in_flight => Event::Confirmed(outcome),
+            outcome = writing(&mut self.writer, &mut self.next, in_flight) => Event::Confirmed(outcome),
             outcome = finished(&mut self.ending, &self.record) => Event::Ended(outcome),
             outcome = finished(&mut self.creating, &self.record) => Event::Created(outcome),
             error = failed(&mut self.cursor_failure) => Event::CursorsFailed(error),
@@ -293,11 +293,28 @@ fn joined<T>(
     outcome.unwrap_or_else(|error| Err(record.fenced(&error)))
 }
 
-async fn confirmed(writer: &mut Option<Writer>) -> Result<EntryId, LedgerError> {
+/// Waits for what is in flight. Writers that have nothing in flight look after their bookies meanwhile; that one has failed is told when
+/// it is written to.
+async fn writing(
+    writer: &mut Option<Writer>,
+    next: &mut Option<Writer>,
+    in_flight: bool,
+) -> Result<EntryId, LedgerError> {
     match writer {
-        Some(writer) => writer.confirmed().await,
-        None => pending().await,
+        Some(writer) if in_flight => tokio::select! {
+            biased;
+            outcome = writer.confirmed() => outcome,
+            never = tend(next) => match never {},
+        },
+        writer => match tokio::join!(tend(writer), tend(next)).0 {},
     }
+}
+
+async fn tend(writer: &mut Option<Writer>) -> std::convert::Infallible {
+    if let Some(writer) = writer {
+        writer.tend().await;
+    }
+    pending().await
 }
 
 async fn finished<T>(work: &mut Option<Work<T>>, record: &RecordOwner) -> Result<T, LogError> {

@@ -1,13 +1,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{LedgerError, Ledgers};
+use ledger::fake_bookies::FakeBookies;
+use ledger::{LedgerError, Ledgers, QuorumLedgers, WallClock};
 use metadata::MetadataStore;
+use prost::Message;
+use proto::records::LedgerRecord;
 use proto::{EntryId, LedgerId, Position, keys};
 
 use super::rig::{Rig, publish, read_all, settle};
-use super::{Loaded, LogError, Settled, create, delete, load};
+use super::{Loaded, LogContext, LogError, Settled, create, delete, load};
 use crate::cursor::{AckDelta, AckReceipt, AckSet};
 
 fn texts(range: std::ops::Range<u32>) -> Vec<Bytes> {
@@ -305,4 +309,33 @@ async fn a_read_that_fails_is_an_error_and_the_next_succeeds() {
     assert_eq!(reader.read(position, 3, 1).await.unwrap().len(), 1, "one entry at least");
     assert_eq!(reader.read(position.next(), 9, 100).await.unwrap().len(), 2);
     assert_eq!(reader.read(position, 2, 100).await.unwrap().len(), 2, "the rest is cached by now");
+}
+
+/// Goal: the open ledger of a topic that nobody writes to leaves a bookie that stays away. Method: four bookies, one of three goes, and
+/// time passes while somebody waits for what becomes of appends.
+#[tokio::test(start_paused = true)]
+async fn the_ledger_of_an_idle_topic_leaves_a_bookie_that_stays_away() {
+    let rig = Rig::new();
+    let metadata: Arc<dyn MetadataStore> = Arc::new(rig.store.clone());
+    let bookies = FakeBookies::new(4);
+    bookies.register(&metadata).await;
+    let ledgers = QuorumLedgers::new(metadata.clone(), Arc::new(bookies.clone()), WallClock::new(|| 7), 1);
+    let context = LogContext { ledgers: Arc::new(ledgers), ..rig.context("a", 100) };
+    assert!(create(&context, &rig.topic, HashMap::new()).await.unwrap());
+    let mut log = load(&context, &rig.topic).await.unwrap().log;
+    let ledger = publish(&mut log, 0, 3).await[0].ledger;
+    let record = async || {
+        let found = metadata.get(&keys::ledger(ledger).into()).await.unwrap().unwrap();
+        LedgerRecord::decode(found.value).unwrap()
+    };
+    let member = record().await.fragments[0].bookies[0].clone();
+    let gone = (0..4).find(|index| FakeBookies::id(*index).as_str() == member).unwrap();
+    bookies.cut([gone]);
+    bookies.set_available(&metadata, gone, false).await;
+    let idle = tokio::time::timeout(Duration::from_secs(60), log.settled()).await;
+    assert!(idle.is_err(), "nothing was appended: {idle:?}");
+    let record = record().await;
+    assert_eq!((record.fragments.len(), record.fragments[1].first), (2, 3), "{record:?}");
+    assert!(!record.fragments[1].bookies.contains(&member), "{record:?}");
+    assert_eq!(publish(&mut log, 3, 6).await[0].ledger, ledger, "and goes on");
 }

@@ -74,6 +74,7 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
 
     let house = House {
         ledgers: Arc::new(ledgers(&metadata, &bookie, &identity, &clock, seed)),
+        repairs: None,
         metadata,
         clock,
         start,

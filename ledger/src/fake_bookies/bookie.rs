@@ -73,9 +73,13 @@ impl FakeBookie {
         if ledger.fenced && !add.recovery {
             return Status::Fenced;
         }
-        ledger.confirmed = ledger.confirmed.max(add.confirmed);
         let Add { entry, confirmed, length, digest, payload, .. } = add;
-        ledger.entries.entry(entry).or_insert(Entry { entry, length, digest, payload, confirmed });
+        // What is held is not looked at again, whatever has become of it.
+        let held = ledger.entries.entry(entry).or_insert(Entry { entry, length, digest, payload, confirmed });
+        if held.digest != digest {
+            return Status::Invalid;
+        }
+        ledger.confirmed = ledger.confirmed.max(confirmed);
         Status::Ok
     }
 

@@ -26,11 +26,13 @@ impl Drop for Asked<'_> {
 }
 
 impl Link {
-    /// Sends `bodies` and waits for the replies, at most for `patience` with connecting. What got no answer is [`Reply::Unknown`].
+    /// Sends `bodies` and waits for the replies, at most for `patience` with connecting. What got no answer is [`Reply::Silence`].
     pub(crate) async fn ask(&self, ledger: LedgerId, bodies: Vec<request::Body>, patience: Duration) -> Vec<Reply> {
         let deadline = Instant::now() + patience;
-        let mut replies = vec![Reply::Unknown; bodies.len()];
-        let _ = timeout_at(deadline, self.ask_into(ledger, bodies, &mut replies)).await;
+        let mut replies = vec![Reply::Silence; bodies.len()];
+        if timeout_at(deadline, self.ask_into(ledger, bodies, &mut replies)).await.is_err() {
+            self.suspect("does not answer");
+        }
         replies
     }
 
@@ -70,19 +72,16 @@ impl Link {
     }
 
     async fn session_over(&self, session: u64) {
-        // The link outlives the wait, so that its status does not close.
-        let _ = self.status.subscribe().wait_for(|now| now.session != Some(session)).await;
+        self.status(|now| now.session != Some(session)).await;
     }
 
     /// The present session, or the one of an attempt to connect that ends after this call.
     async fn session(&self) -> Option<u64> {
-        let mut status = self.status.subscribe();
-        let before = *status.borrow_and_update();
+        let before = *self.status.lock();
         if before.session.is_some() {
             return before.session;
         }
         self.wanted.notify_one();
-        let now = status.wait_for(|now| now.session.is_some() || before.failed < now.failed).await.ok()?;
-        now.session
+        self.status(|now| now.session.is_some() || before.failed < now.failed).await.session
     }
 }

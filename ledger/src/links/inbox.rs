@@ -1,7 +1,19 @@
 //! Where answers wait for the one who asked.
 use parking_lot::Mutex;
+use proto::BookieId;
 use proto::bookie::Answer;
 use tokio::sync::Notify;
+
+/// What became of a change of a ledger's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// It is there.
+    Written,
+    /// The record is not the writer's any more.
+    Refused,
+    /// It is not there and never will be.
+    NotWritten,
+}
 
 /// What a ledger's writer, or whoever else asked, is told. Members are counted as the one who asked counts them.
 #[derive(Debug)]
@@ -21,6 +33,9 @@ pub(crate) enum Event {
     },
     /// Whether the ledger's record was marked; else it is not the writer's any more.
     Marked(bool),
+    /// Who can take which seat of members that go; nobody, if there is none or metadata is away.
+    Found(Vec<(usize, BookieId)>),
+    Changed(Changed),
 }
 
 /// Takes whole batches. Bounded by what is unanswered: each request is answered at most once.

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use metadata::MemoryStore;
 use proto::keys;
 use proto::records::LedgerState;
 use tokio::time::Instant;
@@ -9,60 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::conformance::{self, Subject};
 use crate::delete_intent;
-use crate::fake_bookies::FakeBookies;
-
-const POLICY: QuorumPolicy = QuorumPolicy { ensemble: 3, write: 3, ack: 2 };
-
-/// Two processes over the same bookies and metadata.
-struct House {
-    store: MemoryStore,
-    metadata: Arc<dyn MetadataStore>,
-    bookies: FakeBookies,
-    ledgers: Arc<QuorumLedgers>,
-    other: Arc<QuorumLedgers>,
-}
-
-async fn house(count: usize) -> House {
-    let store = MemoryStore::default();
-    let metadata: Arc<dyn MetadataStore> = Arc::new(store.clone());
-    let bookies = FakeBookies::new(count);
-    bookies.register(&metadata).await;
-    let process = |seed| {
-        let clock = WallClock::new(|| 7);
-        let ledgers = QuorumLedgers::new(metadata.clone(), Arc::new(bookies.clone()), clock, seed);
-        Arc::new(ledgers.keep_for_absent_members(10_000))
-    };
-    let (ledgers, other) = (process(1), process(2));
-    House { store, metadata, bookies, ledgers, other }
-}
-
-impl House {
-    async fn create(&self) -> Box<dyn LedgerWriter> {
-        let id = self.ledgers.next_id(Above::AllHandedOut).await.expect("ids");
-        self.ledgers.create(id, POLICY, "topic/t", Vec::new()).await.expect("a live quorum")
-    }
-
-    async fn record(&self, ledger: LedgerId) -> proto::records::LedgerRecord {
-        records::read(&self.metadata, ledger).await.expect("metadata").expect("exists").record
-    }
-
-    /// The numbers of the bookies that the record says lack entries.
-    async fn marked(&self, ledger: LedgerId) -> Vec<usize> {
-        let record = self.record(ledger).await;
-        record.fragments[0].lacking.iter().filter_map(|name| name.strip_prefix("fake-")?.parse().ok()).collect()
-    }
-}
-
-async fn publish(writer: &mut dyn LedgerWriter, count: usize, size: usize) -> EntryId {
-    let mut end = EntryId::FIRST;
-    for _ in 0..count {
-        let payload = Bytes::from(vec![b'x'; size]);
-        end = writer.append(payload).expect("no failure").next();
-    }
-    writer.flush();
-    while writer.confirmed().await.expect("an ack quorum lives") < end {}
-    end
-}
+use crate::rig::{POLICY, house, publish};
 
 #[tokio::test(start_paused = true)]
 async fn ledgers_on_bookies_keep_the_contract() {
@@ -95,6 +41,21 @@ async fn ledgers_on_bookies_keep_the_contract_with_one_bookie_away() {
     };
     // All checks but those of deletion, which needs every tombstone.
     conformance::run_without_deletion(&subject).await;
+}
+
+/// Method: two of three refuse connections, then take them again before the pause between attempts is over.
+#[tokio::test(start_paused = true)]
+async fn a_bookie_that_has_just_come_back_is_asked_at_once() {
+    let house = house(3).await;
+    let mut writer = house.create().await;
+    let end = publish(writer.as_mut(), 3, 10).await;
+    house.bookies.cut([0, 1]);
+    let outcome = house.other.seal(writer.ledger()).await;
+    assert!(matches!(outcome, Err(LedgerError::Unsettled { .. })), "{outcome:?}");
+    house.bookies.heal();
+    let healed = Instant::now();
+    assert_eq!(house.other.seal(writer.ledger()).await.expect("all are back").end, end);
+    assert!(healed.elapsed() < Duration::from_millis(1500), "{:?}", healed.elapsed());
 }
 
 /// Goal: an entry that reached one bookie of three was never promised, yet recovery decides its fate once.
@@ -208,7 +169,7 @@ async fn members_away_at_creation_are_marked_from_the_start() {
     house.bookies.set_available(&house.metadata, 0, false).await;
     let id = house.ledgers.next_id(Above::AllHandedOut).await.expect("ids");
     let refused = house.ledgers.create(id, POLICY, "topic/t", Vec::new()).await;
-    assert!(matches!(refused, Err(LedgerError::NoLiveQuorum { live: 1, known: 3, needed: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(LedgerError::NoLiveQuorum { live: 1, known: 3, needed: 2, .. })), "{refused:?}");
     let wide = QuorumPolicy { ensemble: 5, write: 3, ack: 2 };
     let refused = house.ledgers.create(id, wide, "topic/t", Vec::new()).await;
     assert!(matches!(refused, Err(LedgerError::TooFewBookies { needed: 5, known: 3 })), "{refused:?}");

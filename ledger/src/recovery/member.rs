@@ -13,16 +13,19 @@ pub(super) struct Member {
     read: EntryId,
     /// It had not this entry: others decide, and only then is it asked for later ones.
     stopped: bool,
-    pub(super) writing: bool,
-    pub(super) next_write: EntryId,
-    /// A write-back to it failed: it cannot be shown to hold everything.
-    pub(super) incomplete: bool,
+    /// What it counts proves nothing.
+    pub(super) uncountable: bool,
     pub(super) asked_held: bool,
     pub(super) held_answered: bool,
     pub(super) verified: bool,
 }
 
 impl Member {
+    /// One that nothing is known of. Only if it is `countable` does its count of entries say anything.
+    pub(super) fn new(countable: bool) -> Self {
+        Self { uncountable: !countable, ..Self::default() }
+    }
+
     /// The entry to ask for now, or nothing.
     pub(super) fn reads_from(&mut self, settled: EntryId) -> Option<EntryId> {
         if self.reading || (self.stopped && settled < self.read) {
@@ -43,8 +46,14 @@ impl Member {
     }
 }
 
-/// Fencing reads of the entries that `member` should hold from `first` on: one range if it holds every entry, else the next run.
-pub(super) fn reads(policy: QuorumPolicy, member: usize, first: EntryId, bytes_max: usize) -> Vec<request::Body> {
+/// Reads of the entries that `member` should hold from `first` on: one range if it holds every entry, else the next run.
+pub(super) fn reads(
+    policy: QuorumPolicy,
+    member: usize,
+    first: EntryId,
+    bytes_max: usize,
+    fence: bool,
+) -> Vec<request::Body> {
     let cycle = u64::from(policy.ensemble);
     let Some(first) = (first.0..first.0 + cycle).find(|entry| policy.holds(member, EntryId(*entry))) else {
         return Vec::new();
@@ -55,5 +64,5 @@ pub(super) fn reads(policy: QuorumPolicy, member: usize, first: EntryId, bytes_m
         (first..first + cycle).find(|entry| !policy.holds(member, EntryId(*entry))).unwrap_or(first + cycle)
     };
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-    vec![request::Body::Read(Read { first, end, bytes_max, fence: true })]
+    vec![request::Body::Read(Read { first, end, bytes_max, fence })]
 }

@@ -15,8 +15,10 @@ pub(crate) enum Reply {
     NotHeld,
     /// There is a tombstone.
     Deleted,
-    /// Anything else, and silence.
+    /// It cannot say: an error, or a damaged copy.
     Unknown,
+    /// No answer, or not now.
+    Silence,
 }
 
 impl From<Answer> for Reply {
@@ -26,7 +28,8 @@ impl From<Answer> for Reply {
             Status::Ok => answer.holding.map_or(Self::Done, Self::Holding),
             Status::NotHeld => Self::NotHeld,
             Status::Deleted => Self::Deleted,
-            Status::Fenced | Status::Unknown | Status::Invalid | Status::Busy => Self::Unknown,
+            Status::Unknown => Self::Unknown,
+            Status::Fenced | Status::Invalid | Status::Busy => Self::Silence,
         }
     }
 }

@@ -9,7 +9,8 @@ const POLICY: QuorumPolicy = QuorumPolicy { ensemble: 3, write: 3, ack: 2 };
 const LEDGER: LedgerId = LedgerId(9);
 
 fn scope() -> Scope {
-    Scope { ledger: LEDGER, policy: POLICY, first: EntryId(0), length_before: 0, earlier: vec![0; 3] }
+    let earlier = vec![Some(0); 3];
+    Scope { ledger: LEDGER, policy: POLICY, first: EntryId(0), length_before: 0, earlier, planted: Planted::default() }
 }
 
 fn bookies() -> Vec<FakeBookie> {
@@ -48,7 +49,7 @@ fn reply(bookies: &mut [FakeBookie], ask: &Ask) -> Vec<Reply> {
 }
 
 fn silence(ask: &Ask) -> Vec<Reply> {
-    vec![Reply::Unknown; ask.bodies.len()]
+    vec![Reply::Silence; ask.bodies.len()]
 }
 
 /// Runs a recovery to its end; members in `away` say nothing.
@@ -141,7 +142,10 @@ fn an_unknown_answer_never_ends_a_ledger() {
     assert!(matches!(verdict, Verdict::Unsettled(_)), "{verdict:?}");
     let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[]);
     assert_eq!(end(&verdict), 1, "the other holder decides");
-    assert!(matches!(verdict, Verdict::Ended(_, lacking) if lacking.contains(0)), "the doubtful one is marked");
+    assert!(
+        matches!(verdict, Verdict::Ended(_, ref parts) if parts[0].lacking.contains(0)),
+        "the doubtful one is marked"
+    );
 }
 
 /// N10. A paused writer's add after the deletion is refused, and a recovery of what is being deleted stops.
@@ -168,7 +172,10 @@ fn a_gap_at_the_tail_ends_the_ledger_and_what_lies_behind_it_is_left_out() {
     assert_eq!(writer.take_confirmed(), None, "in order only");
     let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[]);
     assert_eq!(end(&verdict), 0);
-    assert!(matches!(verdict, Verdict::Ended(_, lacking) if lacking.len() == 3), "who holds more is not verified");
+    assert!(
+        matches!(verdict, Verdict::Ended(_, ref parts) if parts[0].lacking.len() == 3),
+        "who holds more is not verified"
+    );
 }
 
 #[test]
@@ -184,7 +191,7 @@ fn a_long_tail_is_written_back_in_bounded_batches_with_its_length() {
     let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[2]);
     let sealed = Sealed { end: EntryId(600), length: 6_000_000 };
     assert!(
-        matches!(verdict, Verdict::Ended(found, lacking) if found == sealed && lacking == [2].into_iter().collect())
+        matches!(verdict, Verdict::Ended(found, ref parts) if found == sealed && parts[0].lacking == [2].into_iter().collect())
     );
     assert_eq!(bookies[0].entries(LEDGER).len(), 600, "an ack quorum holds all of it");
 }
@@ -198,4 +205,102 @@ fn a_corrupt_copy_is_neither_yes_nor_no() {
     let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[1]);
     assert!(matches!(verdict, Verdict::Unsettled(_)), "one no is not enough: {verdict:?}");
     assert_eq!(end(&run(&mut Recovery::new(scope()), &mut bookies, &[])), 0, "two noes are");
+}
+
+/// A ledger whose last fragment begins at `first`, with `before` entries of 10 bytes below it on all of its members.
+fn later_scope(first: u64) -> Scope {
+    Scope { first: EntryId(first), length_before: first * 10, earlier: vec![Some(first), Some(first), None], ..scope() }
+}
+
+fn hold(bookie: &mut FakeBookie, entry: u64, confirmed: u64) {
+    let payload = Bytes::from_static(&[7; 10]);
+    let length = 10 * (entry + 1);
+    let digest = proto::digest::entry_digest(LEDGER, EntryId(entry), length, &payload);
+    let add = Add { entry, confirmed, length, digest, recovery: false, payload };
+    let answer = bookie.handle(Request { id: 1, ledger: LEDGER.0, body: Some(request::Body::Add(add)) });
+    assert_eq!(answer.status(), Status::Ok);
+}
+
+/// D-2. Goal: entries below the last fragment are never voted on by its members. Method: two of them are new and hold nothing below,
+/// the third has heard of no confirmation.
+#[test]
+fn a_recovery_begins_no_lower_than_the_last_fragment() {
+    let mut bookies = bookies();
+    (0..6).for_each(|entry| hold(&mut bookies[0], entry, 0));
+    let verdict = run(&mut Recovery::new(later_scope(5)), &mut bookies, &[]);
+    let Verdict::Ended(sealed, parts) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(sealed, Sealed { end: EntryId(6), length: 60 });
+    assert_eq!((parts.len(), parts[0].first, parts[0].length_before), (1, EntryId(5), 50));
+    assert!(bookies.iter().all(|bookie| bookie.entries(LEDGER).contains(&EntryId(5))), "the tail is on all");
+
+    let planted = Some(Defect::RecoveryBeginsBelowFragment).into();
+    let mut bookies = [(); 3].map(|()| FakeBookie::default());
+    (0..6).for_each(|entry| hold(&mut bookies[0], entry, 0));
+    let verdict = run(&mut Recovery::new(Scope { planted, ..later_scope(5) }), &mut bookies, &[0]);
+    assert_eq!(end(&verdict), 0, "the defect would cut off what was confirmed");
+}
+
+#[test]
+fn a_fragment_that_nothing_was_written_to_ends_where_it_began() {
+    let mut bookies = bookies();
+    (0..5).for_each(|entry| hold(&mut bookies[0], entry, 4));
+    (0..5).for_each(|entry| hold(&mut bookies[1], entry, 4));
+    let Verdict::Ended(sealed, parts) = run(&mut Recovery::new(later_scope(5)), &mut bookies, &[]) else {
+        panic!("an end")
+    };
+    assert_eq!(sealed, Sealed { end: EntryId(5), length: 50 });
+    assert_eq!(parts[0].lacking, [2].into_iter().collect(), "whose count proves nothing is marked");
+}
+
+/// Answers everything but the asks of members in `away`; others take the places that are wanted.
+fn run_with_replacements(recovery: &mut Recovery, bookies: &mut Vec<FakeBookie>, away: &[usize]) -> Verdict {
+    loop {
+        for ask in recovery.asks() {
+            let replies = if away.contains(&ask.member) { silence(&ask) } else { reply(bookies, &ask) };
+            recovery.answered(&ask, replies);
+        }
+        let wanted = recovery.replacements_wanted();
+        if !wanted.is_empty() {
+            wanted.iter().for_each(|_| bookies.push(FakeBookie::default()));
+            recovery.replaced(wanted);
+        }
+        if let Some(verdict) = recovery.verdict() {
+            return verdict.clone();
+        }
+    }
+}
+
+/// Goal: the tail is on an ack quorum before the end is written, also where too few members take it.
+/// Method: 3/3/3 with one member that answers fences and reads and refuses writes.
+#[test]
+fn write_backs_that_members_refuse_go_to_others_who_do_not_vote() {
+    let policy = QuorumPolicy { ensemble: 3, write: 3, ack: 3 };
+    let mut bookies = bookies();
+    (0..4).for_each(|entry| hold(&mut bookies[0], entry, 2));
+    bookies[2].refuse_adds(Some(Status::Busy));
+    let mut recovery = Recovery::new(Scope { policy, ..scope() });
+    let verdict = run_with_replacements(&mut recovery, &mut bookies, &[]);
+    let Verdict::Ended(sealed, parts) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(sealed.end, EntryId(4));
+    let seats: Vec<(u64, Vec<usize>)> = parts.iter().map(|part| (part.first.0, part.seats.clone())).collect();
+    assert_eq!(seats, [(0, vec![0, 1, 2]), (2, vec![0, 1, 3])]);
+    assert!(parts[0].lacking.contains(2) && !parts[1].lacking.contains(2), "{parts:?}");
+    assert_eq!(bookies[3].entries(LEDGER), [EntryId(2), EntryId(3)], "what was confirmed needs no writing");
+}
+
+#[test]
+fn without_anybody_to_write_to_nothing_is_decided() {
+    let policy = QuorumPolicy { ensemble: 3, write: 3, ack: 3 };
+    let mut bookies = bookies();
+    hold(&mut bookies[0], 0, 0);
+    bookies[2].refuse_adds(Some(Status::Busy));
+    let mut recovery = Recovery::new(Scope { policy, ..scope() });
+    while recovery.replacements_wanted().is_empty() {
+        for ask in recovery.asks() {
+            let replies = reply(&mut bookies, &ask);
+            recovery.answered(&ask, replies);
+        }
+    }
+    recovery.cannot_replace("there is no other");
+    assert!(matches!(recovery.verdict(), Some(Verdict::Unsettled(_))));
 }

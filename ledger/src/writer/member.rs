@@ -7,9 +7,21 @@ use proto::EntryId;
 /// One member. Entries below `front` are acknowledged, withheld, or not for this member.
 #[derive(Debug)]
 pub(super) struct Member {
+    /// Its number among all that ever were members: what comes for another one is not for it.
+    pub(super) seat: usize,
     session: Option<u64>,
-    /// The record says that it may lack entries.
+    /// Since when it has no session.
+    pub(super) gone_since: Option<Duration>,
+    /// When it last acknowledged something, or had nothing to acknowledge.
+    pub(super) heard_at: Duration,
+    /// Since when it has lagged far behind the confirmed end.
+    pub(super) lagging_since: Option<Duration>,
+    /// It is being replaced: its acknowledgements count no more.
+    pub(super) dismissed: bool,
+    /// The record says that it may lack entries of the last fragment,
     pub(super) lacking: bool,
+    /// or of one that ended here.
+    pub(super) lacking_below: EntryId,
     /// What was sent in this session and not answered: request and entry, both rising.
     pub(super) sent: VecDeque<(u64, EntryId)>,
     pub(super) front: EntryId,
@@ -22,13 +34,20 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(lacking: bool, kept_max: usize) -> Self {
+    /// A member that holds nothing from `first` on and should.
+    pub(super) fn new(seat: usize, first: EntryId, kept_max: usize, now: Duration) -> Self {
         Self {
+            seat,
             session: None,
-            lacking,
+            gone_since: Some(now),
+            heard_at: now,
+            lagging_since: None,
+            dismissed: false,
+            lacking: false,
+            lacking_below: EntryId::FIRST,
             sent: VecDeque::new(),
-            front: EntryId::FIRST,
-            next_send: EntryId::FIRST,
+            front: first,
+            next_send: first,
             kept_bytes: 0,
             kept_max,
             resend_at: None,
@@ -50,18 +69,21 @@ impl Member {
 
     pub(super) fn connected(&mut self, session: u64) {
         self.session = Some(session);
+        self.gone_since = None;
         self.resend_at = None;
         self.rewind();
     }
 
-    pub(super) fn disconnected(&mut self, session: u64) {
+    pub(super) fn disconnected(&mut self, session: u64, now: Duration) {
         if self.session == Some(session) {
             self.session = None;
+            self.gone_since = Some(now);
             self.rewind();
         }
     }
 
-    fn rewind(&mut self) {
+    /// What was sent and not answered is to be sent again.
+    pub(super) fn rewind(&mut self) {
         self.sent.clear();
         self.next_send = self.front;
     }
@@ -79,6 +101,11 @@ impl Member {
             self.next_send = entry.max(self.front);
             self.resend_at = Some(again);
         }
+    }
+
+    /// Whether the record says that `entry` may be withheld from it.
+    pub(super) fn may_lack(&self, entry: EntryId) -> bool {
+        self.lacking || entry < self.lacking_below
     }
 
     pub(super) fn is_over_bound(&self) -> bool {

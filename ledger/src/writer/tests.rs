@@ -62,7 +62,7 @@ fn answers_of_an_earlier_session_count_for_nothing_and_its_entries_are_sent_agai
     append(&mut writer, 2);
     (0..2).for_each(|member| assert_eq!(writer.requests(member, 1, usize::MAX).len(), 2));
     writer.answered(0, 1, &answer(1, 2, Status::Ok), NOW);
-    writer.disconnected(1, 1);
+    writer.disconnected(1, 1, NOW);
     writer.connected(1, 2);
     writer.answered(1, 1, &answer(1, 2, Status::Ok), NOW);
     assert_eq!(writer.take_confirmed(), None);
@@ -104,7 +104,7 @@ fn a_fence_from_anyone_ends_the_writer() {
 fn an_entry_without_quorum_times_out() {
     let mut writer = writer(10_000);
     append(&mut writer, 1);
-    let deadline = writer.deadline().expect("it wants to be looked after");
+    let deadline = Limits::default().quorum_timeout;
     writer.tick(deadline - Duration::from_millis(1));
     assert_eq!(writer.failure(), None);
     writer.tick(deadline);
@@ -122,7 +122,7 @@ fn two_acknowledge(writer: &mut Writer, first: u64, count: u32) {
 #[test]
 fn a_confirmed_entry_is_withheld_only_after_the_mark() {
     let mut writer = writer(1000);
-    writer.disconnected(2, 1);
+    writer.disconnected(2, 1, NOW);
     append(&mut writer, 8);
     two_acknowledge(&mut writer, 1, 8);
     let kept = writer.kept_bytes(2);
@@ -142,7 +142,7 @@ fn a_confirmed_entry_is_withheld_only_after_the_mark() {
 #[test]
 fn confirmations_wait_when_the_mark_takes_too_long_and_come_with_it() {
     let mut writer = writer(1000);
-    writer.disconnected(2, 1);
+    writer.disconnected(2, 1, NOW);
     append(&mut writer, 8);
     two_acknowledge(&mut writer, 1, 8);
     assert!(!writer.marks_wanted().is_empty());
@@ -159,7 +159,7 @@ fn confirmations_wait_when_the_mark_takes_too_long_and_come_with_it() {
 #[test]
 fn a_member_that_catches_up_within_the_bound_is_not_marked() {
     let mut writer = writer(10_000);
-    writer.disconnected(2, 1);
+    writer.disconnected(2, 1, NOW);
     append(&mut writer, 8);
     two_acknowledge(&mut writer, 1, 8);
     assert!(writer.marks_wanted().is_empty());

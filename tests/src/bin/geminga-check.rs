@@ -365,17 +365,9 @@ async fn run(check: Check) -> Result<(), Failure> {
         Check::Backlog { topics, messages, cluster, sorted, at_once, resident_mib_max, place } => {
             let ground = place.prepare()?;
             let (resident_bytes_max, directory) = (resident_mib_max << 20, ground.directory.clone());
-            let message_bytes = 1024;
-            let run = BacklogRun {
-                topics,
-                messages,
-                message_bytes,
-                resident_bytes_max,
-                cluster,
-                sorted,
-                at_once: at_once.max(1),
-                directory,
-            };
+            let (message_bytes, at_once) = (1024, at_once.max(1));
+            let run =
+                BacklogRun { topics, messages, message_bytes, resident_bytes_max, cluster, sorted, at_once, directory };
             println!("{}", Box::pin(fill_and_read_back(&run)).await?);
             Ok(())
         }

@@ -30,6 +30,9 @@ const PRODUCT: [(&str, &str); 9] = [
 /// Real time in tests. Where time is paused, a sleep is a step of the script and costs nothing.
 const TESTS: [(&str, &str); 1] = [("sleep(", "wait for a condition, with a deadline")];
 
+/// Programs whose time is paused as a whole, by where they stand.
+const PAUSED: [&str; 1] = ["tests/tests/simulation/"];
+
 /// Where a banned word may stand after all: the end of a path, the word, and here why.
 const OWNERS: [(&str, &str); 4] = [
     ("/clock.rs", "SystemTime::now"),            // The place that owns the time.
@@ -41,7 +44,8 @@ const OWNERS: [(&str, &str); 4] = [
 /// Code words that are banned where they stand.
 #[must_use]
 pub fn banned_words(code: &Code<'_>) -> Vec<Finding> {
-    let paused = code.source.text.contains("start_paused") || code.source.text.contains("time::pause()");
+    let paused = ["start_paused", "time::pause()"].iter().any(|word| code.source.text.contains(word))
+        || PAUSED.iter().any(|path| code.source.path.starts_with(path));
     let tables = [(Where::Everywhere, &EVERYWHERE[..]), (Where::Product, &PRODUCT[..]), (Where::Tests, &TESTS[..])];
     let mut found = Vec::new();
     for (number, line, test) in code.numbered() {
@@ -115,6 +119,7 @@ mod tests {
         assert_eq!(count("broker/src/a.rs", &test("#[tokio::test(start_paused = true)] sleep(SECOND).await;")), 0);
         assert_eq!(count("broker/src/a.rs", &test("#[ignore]")), 1);
         assert_eq!(count("tests/tests/system/main.rs", "std::thread::sleep(SECOND);"), 2);
+        assert_eq!(count("tests/tests/simulation/wires.rs", "sleep(latency).await;"), 0);
     }
 
     #[test]

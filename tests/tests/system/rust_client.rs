@@ -14,25 +14,30 @@ use crate::directory;
 const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 const MESSAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
 
-type Client = Pulsar<TokioExecutor>;
-type Subscriber = Consumer<Vec<u8>, TokioExecutor>;
+pub(crate) type Client = Pulsar<TokioExecutor>;
+pub(crate) type Subscriber = Consumer<Vec<u8>, TokioExecutor>;
 
 fn topic(name: &str) -> String {
     format!("persistent://public/default/rust-{name}")
 }
 
-async fn connect(servers: &Servers) -> Client {
-    let url = format!("pulsar://{}", servers.addresses()[0]);
-    Pulsar::builder(url, TokioExecutor).build().await.expect("it connects")
+pub(crate) async fn connect(address: &str) -> Client {
+    Pulsar::builder(format!("pulsar://{address}"), TokioExecutor).build().await.expect("it connects")
 }
 
-async fn subscribe(client: &Client, topic: &str, name: &str, kind: SubType, schema: Option<Schema>) -> Subscriber {
+pub(crate) async fn subscribe(
+    client: &Client,
+    topic: &str,
+    name: &str,
+    kind: SubType,
+    schema: Option<Schema>,
+) -> Subscriber {
     let options = ConsumerOptions { initial_position: InitialPosition::Earliest, schema, ..Default::default() };
     let builder = client.consumer().with_topic(topic).with_subscription(name).with_subscription_type(kind);
     builder.with_options(options).build().await.expect("it subscribes")
 }
 
-async fn next(consumer: &mut Subscriber) -> Message<Vec<u8>> {
+pub(crate) async fn next(consumer: &mut Subscriber) -> Message<Vec<u8>> {
     let message = tokio::time::timeout(MESSAGE_WITHIN, consumer.try_next()).await.expect("in time");
     let message = message.expect("no error").expect("a consumer does not end");
     consumer.ack(&message).await.expect("it acknowledges");
@@ -40,7 +45,7 @@ async fn next(consumer: &mut Subscriber) -> Message<Vec<u8>> {
 }
 
 /// Publishes and waits for the receipts at the end, so that batches can form.
-async fn publish(client: &Client, topic: &str, options: ProducerOptions, messages: Vec<producer::Message>) {
+pub(crate) async fn publish(client: &Client, topic: &str, options: ProducerOptions, messages: Vec<producer::Message>) {
     let batched = options.batch_size.is_some();
     let mut producer = client.producer().with_topic(topic).with_options(options).build().await.expect("it attaches");
     let mut receipts = Vec::new();
@@ -56,11 +61,11 @@ async fn publish(client: &Client, topic: &str, options: ProducerOptions, message
     producer.close().await.expect("it detaches");
 }
 
-fn message(payload: Vec<u8>) -> producer::Message {
+pub(crate) fn message(payload: Vec<u8>) -> producer::Message {
     producer::Message { payload, ..Default::default() }
 }
 
-fn numbered(count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn numbered(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| number.to_string().into_bytes()).collect()
 }
 
@@ -140,7 +145,7 @@ async fn a_reader_begins_at_the_earliest_message(client: &Client) {
 }
 
 async fn everything_works(servers: &Servers) {
-    let client = connect(servers).await;
+    let client = connect(&servers.addresses()[0]).await;
     single_and_batched_messages_reach_each_type_of_subscription(&client).await;
     keys_and_properties_are_kept(&client).await;
     a_message_of_five_mebibytes_passes(&client).await;

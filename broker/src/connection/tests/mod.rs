@@ -144,6 +144,7 @@ async fn context(
         clock,
         metadata,
         ledgers,
+        repairs: None,
         ownership,
         topics,
     })

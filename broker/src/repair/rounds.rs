@@ -1,0 +1,100 @@
+//! When it is worth looking over all ledgers, as a value without I/O.
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proto::BookieId;
+use tokio::time::Instant;
+
+/// After a change, and while something is left to do.
+const PAUSE_MIN: Duration = Duration::from_secs(30);
+/// While nothing happens: a look reads the record of every ledger.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Nothing can be done before some bookie comes or goes.
+    Done,
+    /// Something is left that may succeed later.
+    Left,
+    /// Other bookies are gone now than at its start.
+    Overtaken,
+}
+
+/// Decides when rounds are made.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    seen: Option<(BTreeMap<BookieId, bool>, BTreeSet<BookieId>)>,
+    pause: Duration,
+    next: Option<Instant>,
+}
+
+impl Rounds {
+    /// Whether a round is due: when bookies come or go, at once, else after a pause that grows.
+    pub(super) fn is_due(
+        &mut self,
+        bookies: &BTreeMap<BookieId, bool>,
+        gone: &BTreeSet<BookieId>,
+        now: Instant,
+    ) -> bool {
+        let is_news = self.seen.as_ref().is_none_or(|(before, gave_up)| before != bookies || gave_up != gone);
+        if is_news {
+            self.seen = Some((bookies.clone(), gone.clone()));
+            self.pause = Duration::ZERO;
+        }
+        is_news || self.next.is_none_or(|next| next <= now)
+    }
+
+    pub(super) fn ended(&mut self, round: Round, now: Instant) {
+        self.pause = match round {
+            Round::Overtaken => Duration::ZERO,
+            Round::Left => PAUSE_MIN,
+            Round::Done => (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+        };
+        self.next = Some(now + self.pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(letter: &str) -> BookieId {
+        letter.parse().expect("valid")
+    }
+
+    #[test]
+    fn a_bookie_that_comes_or_goes_makes_a_round_due_at_once() {
+        let (mut rounds, now) = (Rounds::default(), Instant::now());
+        let (there, away) = ([(name("a"), true)].into(), [(name("a"), false)].into());
+        let (nobody, gone) = (BTreeSet::new(), BTreeSet::from([name("a")]));
+        assert!(rounds.is_due(&there, &nobody, now), "nobody has looked yet");
+        rounds.ended(Round::Done, now);
+        assert!(!rounds.is_due(&there, &nobody, now));
+        for (bookies, gone) in [(&away, &nobody), (&away, &gone), (&there, &nobody)] {
+            assert!(rounds.is_due(bookies, gone, now), "{bookies:?} {gone:?}");
+            rounds.ended(Round::Done, now);
+            assert!(!rounds.is_due(bookies, gone, now));
+        }
+    }
+
+    #[test]
+    fn rounds_become_rare_while_nothing_happens_and_come_soon_while_something_is_left() {
+        let (mut rounds, mut now) = (Rounds::default(), Instant::now());
+        let (there, nobody) = ([(name("a"), true)].into(), BTreeSet::new());
+        let mut pauses = Vec::new();
+        let mut after = |round| {
+            assert!(rounds.is_due(&there, &nobody, now));
+            rounds.ended(round, now);
+            let start = now;
+            while !rounds.is_due(&there, &nobody, now) {
+                now += Duration::from_secs(10);
+            }
+            pauses.push((now - start).as_secs());
+        };
+        (0..7).for_each(|_| after(Round::Done));
+        after(Round::Left);
+        after(Round::Overtaken);
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600, 30, 0]);
+    }
+}

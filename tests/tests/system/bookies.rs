@@ -1,0 +1,269 @@
+//! Bookies that go: what goes on without them, and how ledgers leave them.
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::repair::{Extent, Held, RepairLimits};
+use ledger::{GrpcBookies, QuorumLedgers, WallClock};
+use metadata::{MetadataStore, MetadataStoreExt};
+use prost::Message;
+
+use proto::records::{BookieAvailability, LedgerRecord, LedgerState};
+use proto::{LedgerId, keys};
+use pulsar::SubType;
+use pulsar::producer::ProducerOptions;
+use tests::client::{ProducerId, Publisher};
+use tests::cluster::{Cluster, Shape};
+use tests::crash::{Keeping, Load, Report};
+use tests::deadline::eventually;
+
+use crate::directory;
+use crate::rust_client::{connect, message, next, numbered, publish, subscribe};
+
+const SEED: u64 = 31;
+const LOADED: &str = "public/default/crash";
+const QUIET: &str = "public/default/quiet";
+/// A lease of a bookie lasts 5 s; the machine may be busy.
+const LEASE_ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// A member that does not acknowledge is waited for 5 s.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+/// It is given up after 10 s, and an open ledger is left to its writer for 30 s.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(120);
+
+/// A cluster under load.
+struct Scene {
+    cluster: Cluster,
+    metadata: Arc<dyn MetadataStore>,
+    load: Load,
+}
+
+impl Scene {
+    async fn start(place: &std::path::Path, bookies: usize, settings: &[&str]) -> Self {
+        let mut shape = Shape { bookies, ..Shape::default() };
+        shape.broker_settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
+        let cluster = Cluster::start(place, &shape).await.expect("the cluster starts");
+        let metadata = metadata::connect(&cluster.etcd.url(), "tests").await.expect("etcd answers");
+        let load = Load::start(cluster.addresses(), &cluster.brokers[0].admin(), Keeping::Everything, SEED).await;
+        let scene = Self { cluster, metadata, load: load.expect("the broker takes a policy") };
+        scene.receipts(500, "before anything happens").await;
+        scene
+    }
+
+    async fn receipts(&self, count: u64, why: &str) {
+        self.load.receipts_grow_by(count, why).await.expect("an ack quorum lives");
+    }
+
+    async fn records<M: Message + Default>(&self, prefix: &str) -> Vec<M> {
+        let found = self.metadata.list_all(prefix).await.expect("etcd answers");
+        found.into_iter().map(|record| M::decode(record.value).expect("a record")).collect()
+    }
+
+    /// The identities of the bookies, as they were started. All must be there.
+    async fn identities(&self) -> Vec<String> {
+        let available: Vec<BookieAvailability> = self.records(keys::BOOKIES_AVAILABLE).await;
+        let of = |address: String| {
+            let found = available.iter().find(|available| available.address == address);
+            found.expect("it is registered").bookie.clone()
+        };
+        self.cluster.bookies.iter().map(|bookie| of(bookie.address())).collect()
+    }
+
+    async fn is_registered(&self, count: usize) {
+        let what = format!("{count} bookies are registered");
+        let look = async || {
+            let available: Vec<BookieAvailability> = self.records(keys::BOOKIES_AVAILABLE).await;
+            (available.len() == count).then_some(())
+        };
+        eventually(&what, LEASE_ENDS_WITHIN, look).await.expect("leases end");
+    }
+
+    async fn ledger(&self, ledger: u64) -> LedgerRecord {
+        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
+        records.into_iter().find(|record| record.ledger == ledger).expect("it has a record")
+    }
+
+    /// Ledgers of which a fragment names `bookie`.
+    async fn named(&self, bookie: &String) -> Vec<u64> {
+        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
+        let names = |record: &LedgerRecord| record.fragments.iter().any(|fragment| fragment.bookies.contains(bookie));
+        records.into_iter().filter(names).map(|record| record.ledger).collect()
+    }
+
+    /// Closed ledgers that lack copies.
+    async fn lacking(&self) -> usize {
+        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
+        let lacks = |record: &&LedgerRecord| record.fragments.iter().any(|fragment| !fragment.lacking.is_empty());
+        records.iter().filter(|record| record.state() == LedgerState::Closed).filter(lacks).count()
+    }
+
+    /// Reads every copy of every closed ledger from its bookies. Says how many ledgers there were.
+    async fn audit(&self) -> usize {
+        let doors = Arc::new(GrpcBookies::new(Arc::clone(&self.metadata)));
+        let ledgers = QuorumLedgers::new(Arc::clone(&self.metadata), doors, WallClock::new(|| 1), SEED);
+        let repairs = ledgers.repairs(RepairLimits::default());
+        let mut audited = 0;
+        for record in self.records::<LedgerRecord>(keys::LEDGERS).await {
+            if record.state() == LedgerState::Closed {
+                let audit = repairs.audit(LedgerId(record.ledger), Extent::All).await.expect("its bookies answer");
+                // One that was slow when its ledger was closed is marked, and its turn comes.
+                let is_whole = |held: &Held| held.answered && (held.marked || !held.is_bad());
+                assert!(audit.members.iter().all(is_whole), "{audit:?}\n{record:?}");
+                audited += 1;
+            }
+        }
+        audited
+    }
+
+    /// The broker that serves `topic` is killed and starts again once another has taken over.
+    async fn owner_is_killed(&mut self, topic: &str) {
+        let (owner, _) = self.cluster.brokers[0].admin().owner(topic).await.expect("somebody owns it");
+        let victim = self.cluster.brokers.iter().position(|broker| broker.address() == owner).expect("one of ours");
+        self.cluster.brokers[victim].process().kill();
+        self.receipts(500, "after another broker has taken over").await;
+        self.cluster.brokers[victim].restart().await.expect("it starts again");
+        self.load.restarted();
+    }
+
+    async fn ends_well(self) -> (Cluster, Report) {
+        let report = self.load.finish().await.expect("all is read back");
+        println!("{report}");
+        assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");
+        (self.cluster, report)
+    }
+}
+
+/// Decision D4. Goal: with 3/3/2 and exactly three bookies, one that is lost stops neither writes, nor rollover, nor new topics, nor a
+/// take-over, and nothing acknowledged is lost. Method: kill -9 in the middle of a load whose ledgers are short.
+#[tokio::test]
+async fn with_exactly_three_bookies_one_that_is_killed_stops_nothing() {
+    let place = directory();
+    let mut scene = Scene::start(place.path(), 3, &["ledger_entries_max=300"]).await;
+    let victim = scene.identities().await[1].clone();
+    scene.cluster.bookies[1].process().kill();
+    scene.receipts(1000, "over several ledgers, while the dead bookie is still registered").await;
+    scene.is_registered(2).await;
+    scene.receipts(1000, "over several ledgers, while it is not").await;
+
+    let (topic, sent) = ("persistent://public/default/born-with-two", numbered(100));
+    let client = connect(&scene.cluster.addresses()[0]).await;
+    let messages = sent.iter().cloned().map(message).collect();
+    Box::pin(publish(&client, topic, ProducerOptions { batch_size: Some(10), ..Default::default() }, messages)).await;
+    let records: Vec<LedgerRecord> = scene.records(keys::LEDGERS).await;
+    let lacks = |record: &&LedgerRecord| record.fragments.iter().any(|fragment| fragment.lacking.contains(&victim));
+    assert!(3 < records.iter().filter(lacks).count(), "records say what the dead bookie lacks");
+
+    scene.owner_is_killed(LOADED).await;
+    scene.cluster.bookies[1].restart().await.expect("it starts again");
+    scene.load.restarted();
+    scene.is_registered(3).await;
+    scene.receipts(500, "after it is back").await;
+    let (cluster, report) = scene.ends_well().await;
+    assert!(3500 < report.acknowledged && report.restarts == 2, "{report}");
+
+    let client = connect(&cluster.addresses()[0]).await;
+    let mut consumer = subscribe(&client, topic, "afterwards", SubType::Exclusive, None).await;
+    for expected in &sent {
+        assert_eq!(&next(&mut consumer).await.payload.data, expected);
+    }
+}
+
+/// Goal: a writer leaves a bookie that stays away, in an open ledger, and what it confirms after that survives the loss of another of the
+/// first members. Method: four bookies, a quiet topic with one ledger, two kills one after the other.
+#[tokio::test]
+async fn a_writer_leaves_a_bookie_that_stays_away_and_may_then_lose_another() {
+    let place = directory();
+    let mut scene = Scene::start(place.path(), 4, &["ledger_entries_max=1000"]).await;
+    let bookies = scene.identities().await;
+    let topic = format!("persistent://{QUIET}");
+    let mut quiet = Publisher::open(&scene.cluster.addresses(), &topic).await.expect("it attaches");
+    let first = send(&mut quiet, 10).await;
+    let record = scene.ledger(first).await;
+    let members: Vec<String> = record.fragments[0].bookies.clone();
+    let number = |name: &String| bookies.iter().position(|bookie| bookie == name).expect("one of ours");
+
+    scene.cluster.bookies[number(&members[0])].process().kill();
+    assert_eq!(send(&mut quiet, 10).await, first, "two of three are enough, and nothing rolls");
+    let look = async || {
+        let record = scene.ledger(first).await;
+        let last = record.fragments.last().expect("one at least");
+        (!last.bookies.contains(&members[0])).then_some(record)
+    };
+    let record = eventually("another has taken the seat", REPLACED_WITHIN, look).await.expect("there is a fourth");
+    assert_eq!((record.state(), record.fragments.len()), (LedgerState::Open, 2), "{record:?}");
+    assert!(record.fragments[0].lacking.contains(&members[0]), "{record:?}");
+
+    scene.cluster.bookies[number(&members[1])].process().kill();
+    assert_eq!(send(&mut quiet, 10).await, first, "the new member is as good as an old one");
+    scene.receipts(1000, "with two bookies of four").await;
+    scene.owner_is_killed(QUIET).await;
+    let client = connect(&scene.cluster.addresses()[0]).await;
+    let mut consumer = subscribe(&client, &topic, "afterwards", SubType::Exclusive, None).await;
+    for expected in 0..30_u32 {
+        assert_eq!(next(&mut consumer).await.payload.data, (expected % 10).to_string().into_bytes());
+    }
+    scene.ends_well().await;
+}
+
+/// Goal: a bookie that stays away leaves no ledger with fewer copies than it should have, and with another lost after that, everything is
+/// still there. Method: a load whose ledgers are short, a kill for good, an audit of every copy, another kill, readers without caches.
+#[tokio::test]
+async fn what_a_lost_bookie_held_is_copied_until_every_ledger_is_whole_again() {
+    let place = directory();
+    let mut scene = Scene::start(place.path(), 4, &["ledger_entries_max=300", "repair_after_s=10"]).await;
+    let bookies = scene.identities().await;
+    scene.receipts(1000, "so that some ledgers end with all four").await;
+    let quiet = format!("persistent://{QUIET}");
+    let mut quiet = Publisher::open(&scene.cluster.addresses(), &quiet).await.expect("it attaches");
+    let open = send(&mut quiet, 10).await;
+    let victim = scene.ledger(open).await.fragments[0].bookies[0].clone();
+    let victim = bookies.iter().position(|bookie| *bookie == victim).expect("one of ours");
+    scene.cluster.bookies[victim].process().kill();
+    send(&mut quiet, 10).await;
+    let leaves = async || scene.named(&bookies[victim]).await.is_empty().then_some(());
+    eventually("no record names the lost bookie as a member", REPAIRED_WITHIN, leaves).await.expect("there is a spare");
+
+    let audited = scene.audit().await;
+    assert!(4 < audited, "{audited} ledgers");
+    let another = (victim + 1) % bookies.len();
+    scene.cluster.bookies[another].process().kill();
+    for broker in &mut scene.cluster.brokers {
+        broker.process().kill();
+    }
+    for broker in &mut scene.cluster.brokers {
+        broker.restart().await.expect("it starts again");
+    }
+    scene.receipts(500, "with two bookies of four").await;
+    scene.ends_well().await;
+}
+
+/// Goal: what a bookie missed while it was away is made good when it is back. Method: exactly three, so that nobody else could take it.
+#[tokio::test]
+async fn what_a_bookie_missed_is_made_good_once_it_is_back() {
+    let place = directory();
+    let mut scene = Scene::start(place.path(), 3, &["ledger_entries_max=300"]).await;
+    scene.cluster.bookies[0].process().kill();
+    scene.is_registered(2).await;
+    scene.receipts(1000, "over several ledgers").await;
+    assert!(2 < scene.lacking().await, "records say what the dead bookie lacks");
+    scene.cluster.bookies[0].restart().await.expect("it starts again");
+    scene.load.restarted();
+    scene.receipts(1000, "over several ledgers").await;
+    let whole = async || (scene.lacking().await == 0).then_some(());
+    eventually("no fragment that has ended lacks a copy", REPAIRED_WITHIN, whole).await.expect("all are back");
+    scene.audit().await;
+    scene.ends_well().await;
+}
+
+/// Publishes so many, and says which ledger all of them are in.
+async fn send(publisher: &mut Publisher, count: usize) -> u64 {
+    for number in 0..count {
+        publisher.publish(ProducerId(0), number.to_string().as_bytes());
+    }
+    publisher.flush().await.expect("it is connected");
+    let mut ledgers = Vec::new();
+    while 0 < publisher.awaited() {
+        ledgers.push(publisher.receipt().await.expect("an ack quorum lives").position.ledger.0);
+    }
+    ledgers.dedup();
+    assert_eq!(ledgers.len(), 1);
+    ledgers[0]
+}
