@@ -1,11 +1,15 @@
-//! `geminga`: one process of everything, and the command line client.
+//! `geminga`: one process of everything, and the command line client; called by their names, also the broker and the bookie.
 //!
 //! The client goes through the `pulsar` crate and the Pulsar protocol only, so it works against Apache Pulsar as well.
+mod name; // Which program it is.
+
 mod address; // What a command is given, then the commands.
 mod client;
 mod consume;
+mod health;
 mod lines;
 mod produce;
+mod proxy;
 mod standalone;
 mod tail;
 
@@ -34,13 +38,25 @@ enum Command {
     Produce(produce::Arguments),
     /// Write the messages of a topic to stdout
     Consume(consume::Arguments),
+    /// Ask a process whether it is well and serves
+    Health(health::Arguments),
+    /// Pass clients on to brokers whose names mean nothing to them
+    Proxy(proxy::Arguments),
 }
 
 /// The client speaks for itself; what its library logs is for `RUST_LOG`.
 const CLIENT_LOG: &str = "off";
 
 fn main() -> ExitCode {
-    let Arguments { url, command, .. } = match Arguments::try_parse() {
+    match name::Program::called(std::env::args_os().next().as_deref()) {
+        name::Program::Broker => broker::main(),
+        name::Program::Bookie => bookie::main(),
+        name::Program::Geminga => geminga(),
+    }
+}
+
+fn geminga() -> ExitCode {
+    let Arguments { url, admin, command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return daemon::answer_command_line(&error),
     };
@@ -54,6 +70,12 @@ fn main() -> ExitCode {
         Command::Consume(arguments) => daemon::supervise("geminga consume", CLIENT_LOG, async |drain| {
             consume::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
         }),
+        Command::Health(arguments) => {
+            daemon::supervise("geminga health", CLIENT_LOG, async |_| health::run(arguments, &admin).await)
+        }
+        Command::Proxy(arguments) => {
+            daemon::supervise("geminga proxy", "info", async |drain| Box::pin(proxy::run(arguments, drain)).await)
+        }
     }
 }
 
