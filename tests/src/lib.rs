@@ -6,8 +6,11 @@
 pub mod backlog; // The checks, each a command and, smaller, a test.
 pub mod client;
 pub mod cluster; // The servers: processes on loopback.
+pub mod compose;
 pub mod crash;
+pub mod dashboards;
 pub mod deadline; // Waiting.
+pub mod footprint;
 pub mod lines;
 pub mod offload_read; // Measures the broker's reader of objects itself.
 pub mod speed;

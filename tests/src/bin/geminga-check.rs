@@ -9,7 +9,9 @@ use daemon::Failure;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
+use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
+use tests::footprint::{self, FootprintRun};
 use tests::lines::{self, LinesRun};
 use tests::offload_read::{self, OffloadReadRun};
 use tests::speed::{self, SpeedRun};
@@ -63,6 +65,8 @@ enum Check {
         #[command(flatten)]
         place: Place,
     },
+    /// Runs the shipped compose file on the engine that answers. `tests/compose` starts one where none does.
+    Compose(Compose),
     /// Fills many topics without a consumer, starts again, reads back, and watches memory.
     Backlog {
         /// Topics.
@@ -90,6 +94,19 @@ enum Check {
         /// A topic that nobody has used. Without it: one with a random name.
         #[arg(long)]
         topic: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measures what each process costs before anyone uses it.
+    Footprint {
+        /// The file `geminga`, as the image has it.
+        program: PathBuf,
+        /// Starts of each process.
+        #[arg(long, default_value_t = 11)]
+        rounds: usize,
+        /// Seconds from ready until memory is read.
+        #[arg(long, default_value_t = 10)]
+        idle: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -143,6 +160,27 @@ enum Check {
         #[arg(long, value_delimiter = ',')]
         bookies: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+struct Compose {
+    /// The command that is Compose, with its first arguments.
+    #[arg(long, value_delimiter = ' ', default_value = "docker-compose")]
+    command: Vec<String>,
+    /// The compose file and what lies over it.
+    #[arg(long = "file", default_value = "deploy/docker-compose.yml")]
+    files: Vec<PathBuf>,
+    /// A Python interpreter with pulsar-client.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// The directory of check.py.
+    #[arg(long, default_value = "tests/python")]
+    scripts: PathBuf,
+    /// Only what fits into some minutes.
+    #[arg(long)]
+    small: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,6 +274,7 @@ async fn run(check: Check) -> Result<(), Failure> {
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
+        Check::Compose(asked) => Box::pin(compose(asked)).await,
         Check::Backlog { topics, messages, cluster, resident_mib_max, place } => {
             let directory = place.prepare()?;
             let run = BacklogRun {
@@ -256,6 +295,12 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
             Ok(())
         }
+        Check::Footprint { program, rounds, idle, place } => {
+            let (ground, idle) = (place.prepare()?, Duration::from_secs(idle));
+            let run = FootprintRun { program, rounds, idle, directory: ground.directory.clone() };
+            println!("{}", Box::pin(footprint::measure(&run)).await?.table());
+            Ok(())
+        }
         Check::OffloadRead { location, mib, entry_bytes, cache_mib, readers, place } => {
             let ground = place.prepare()?;
             let location = location.unwrap_or_else(|| Location::Directory { path: ground.directory.clone() });
@@ -270,6 +315,19 @@ async fn run(check: Check) -> Result<(), Failure> {
                 .await
         }
     }
+}
+
+async fn compose(asked: Compose) -> Result<(), Failure> {
+    let Compose { command, files, python, scripts, small, place } = asked;
+    let seed = place.prepare()?.seed;
+    let full = |path: PathBuf| std::path::absolute(path).map_err(Failure::usage);
+    let files = files.into_iter().map(full).collect::<Result<_, _>>()?;
+    let run = ComposeRun { project: Project { command, files }, python, scripts: full(scripts)?, all: !small, seed };
+    let Findings { steps, report } = Box::pin(check_compose(&run)).await?;
+    for (step, took) in steps {
+        println!("{:>7.1} s  {step}", took.as_secs_f64());
+    }
+    verdict(&report)
 }
 
 /// A report with any fault is a failure.

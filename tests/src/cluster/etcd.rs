@@ -20,7 +20,7 @@ pub struct Etcd {
 }
 
 /// A port that was free a moment ago. For programs that cannot choose one themselves.
-fn free_port() -> Result<u16, Failure> {
+pub(crate) fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::internal)?;
     Ok(listener.local_addr().map_err(Failure::internal)?.port())
 }

@@ -13,9 +13,10 @@ mod tools;
 
 pub use admin::Admin;
 pub use etcd::Etcd;
+pub(crate) use etcd::free_port;
 pub use forward::Forwarder;
 pub use nodes::{Bookie, Broker, Cluster, Shape};
 pub use process::{Process, Spending, binary, spending_of};
 pub use servers::Servers;
 pub use standalone::Standalone;
-pub use tools::{Tool, java_tools, python};
+pub use tools::{Tool, java_tools, prometheus, python};

@@ -2,7 +2,10 @@
 mod bad_input; // What must not hurt.
 mod clients; // What must work.
 mod configuration;
+mod dashboards;
+mod one_binary;
 mod promises; // What must hold.
+mod proxy;
 mod reach;
 mod rust_client;
 
