@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,12 +71,37 @@ impl<K: Hash + Eq + Clone, V: Clone> Recent<K, V> {
 }
 
 /// Runs by their place: segment and offset.
-type RunCache = Recent<(SegmentId, u64), Arc<Vec<IndexEntry>>>;
+type RunCache = Recent<(SegmentId, u32), Arc<Vec<IndexEntry>>>;
+
+/// What was read of a window.
+#[derive(Debug)]
+struct Held {
+    /// Where in the file it begins.
+    from: u64,
+    bytes: AlignedBuffer,
+}
+
+impl Held {
+    fn covers(&self, from: u64, upto: u64) -> bool {
+        self.from <= from && upto <= self.from + self.bytes.len() as u64
+    }
+}
+
+/// What a reader will want next besides the bytes that it asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Near {
+    /// Nothing: windows that nobody else asks for either are not read as a whole.
+    Nothing,
+    /// What is in this range, and nothing around it.
+    Run(Range<u64>),
+    /// Much of what is around them.
+    All,
+}
 
 /// Shared by all threads that read; each lock is held for a look-up, never over a read of the disk.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    windows: Mutex<Recent<(SegmentId, u64), Arc<AlignedBuffer>>>,
+    windows: Mutex<Recent<(SegmentId, u64), Arc<Held>>>,
     spare: Mutex<Vec<AlignedBuffer>>,
     /// How often windows that are not held were touched lately.
     touched: Mutex<Recent<(SegmentId, u64), u32>>,
@@ -98,10 +124,9 @@ impl Caches {
 
     /// Whether a window is neither held nor touched so often that it should be. Readers of many ledgers in turn touch the
     /// same windows and get them whole; a reader of one ledger among a thousand would read a thousand times its bytes.
-    fn is_lonely(&self, segment: SegmentId, number: u64, end: u64) -> bool {
-        let key = (segment, number);
-        let held = self.windows.lock().get(&key);
-        if held.is_some_and(|window| end <= number * WINDOW + window.len() as u64) {
+    fn is_lonely(&self, segment: SegmentId, offset: u64, end: u64) -> bool {
+        let key = (segment, offset / WINDOW);
+        if self.windows.lock().get(&key).is_some_and(|window| window.covers(offset, end)) {
             return false;
         }
         let mut touched = self.touched.lock();
@@ -119,32 +144,33 @@ impl Caches {
 
 impl Segments {
     /// Appends `length` bytes of a segment to `target`, through the cache. Fewer where the file ends.
-    /// With `sparse`, nothing near is wanted by the same reader: then windows that nobody else asks for either are not read
-    /// as a whole.
     pub(crate) fn read(
         &self,
         segment: SegmentId,
         data_end: u64,
         (offset, length): (u64, usize),
-        sparse: bool,
+        near: &Near,
         target: &mut Vec<u8>,
     ) -> io::Result<()> {
         let end = offset + length as u64;
-        if sparse && (end - offset) < WINDOW / 4 && self.caches.is_lonely(segment, offset / WINDOW, end) {
-            return self.read_alone(segment, offset, length, target);
-        }
+        let bounds = match near {
+            Near::Nothing if (end - offset) < WINDOW / 4 && self.caches.is_lonely(segment, offset, end) => {
+                return self.read_alone(segment, offset, length, target);
+            }
+            Near::Nothing | Near::All => 0..data_end,
+            Near::Run(range) => range.start.min(offset)..range.end.max(end).min(data_end),
+        };
         let mut at = offset;
         while at < end {
-            let number = at / WINDOW;
-            let upto = end.min((number + 1) * WINDOW);
-            let window = self.window(segment, number, data_end, upto)?;
-            let from = usize::try_from(at - number * WINDOW).expect("within a window");
-            let to = usize::try_from(upto - number * WINDOW).expect("within a window").min(window.len());
+            let upto = end.min((at / WINDOW + 1) * WINDOW);
+            let window = self.window(segment, &bounds, at, upto)?;
+            let from = usize::try_from(at - window.from).expect("within a window");
+            let to = usize::try_from(upto - window.from).expect("within a window").min(window.bytes.len());
             if to <= from {
                 break;
             }
-            target.extend_from_slice(&window.bytes()[from..to]);
-            at = number * WINDOW + to as u64;
+            target.extend_from_slice(&window.bytes.bytes()[from..to]);
+            at = window.from + to as u64;
         }
         Ok(())
     }
@@ -158,34 +184,37 @@ impl Segments {
         Ok(())
     }
 
-    /// The window, filled at least up to `upto` if the segment goes that far.
-    fn window(&self, segment: SegmentId, number: u64, data_end: u64, upto: u64) -> io::Result<Arc<AlignedBuffer>> {
-        let start = number * WINDOW;
-        if let Some(window) = self.caches.windows.lock().get(&(segment, number)) {
-            // The tail's last window grows: what is cached may end before what is asked for.
-            if upto <= start + window.len() as u64 {
+    /// The window that `at` lies in: of what is inside of `bounds` at least what is between `at` and `upto`.
+    fn window(&self, segment: SegmentId, bounds: &Range<u64>, at: u64, upto: u64) -> io::Result<Arc<Held>> {
+        let key = (segment, at / WINDOW);
+        if let Some(window) = self.caches.windows.lock().get(&key) {
+            // The tail's last window grows, and others were read in part: what is held may not be what is asked for.
+            if window.covers(at, upto) {
                 self.caches.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(window);
             }
         }
         self.caches.misses.fetch_add(1, Ordering::Relaxed);
-        let length = usize::try_from(WINDOW.min(data_end.saturating_sub(start))).expect("a window is small");
+        let start = key.1 * WINDOW;
+        let from = start.max(bounds.start / BLOCK as u64 * BLOCK as u64);
+        let length = (start + WINDOW).min(bounds.end).saturating_sub(from);
+        let length = usize::try_from(length).expect("a window is small");
         let spare = self.caches.spare.lock().pop();
-        let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::with_capacity(length));
-        buffer.resize(length.next_multiple_of(BLOCK));
-        let count = self.file(segment)?.read_at(start, buffer.bytes_mut())?;
-        buffer.resize(count);
-        let window = Arc::new(buffer);
-        let bytes = window.capacity();
-        let gone = self.caches.windows.lock().put((segment, number), window.clone(), bytes);
+        let mut bytes = spare.unwrap_or_else(|| AlignedBuffer::with_capacity(length));
+        bytes.resize(length.next_multiple_of(BLOCK));
+        let count = self.file(segment)?.read_at(from, bytes.bytes_mut())?;
+        bytes.resize(count);
+        let capacity = bytes.capacity();
+        let window = Arc::new(Held { from, bytes });
+        let gone = self.caches.windows.lock().put(key, window.clone(), capacity);
         let mut spare = self.caches.spare.lock();
-        spare.extend(gone.into_iter().filter_map(Arc::into_inner));
+        spare.extend(gone.into_iter().filter_map(Arc::into_inner).map(|held| held.bytes));
         spare.truncate(2);
         Ok(window)
     }
 
     /// Index entries of a sealed segment, through the cache.
-    pub(crate) fn run(&self, extent: Extent, run: &Run) -> io::Result<Arc<Vec<IndexEntry>>> {
+    pub(crate) fn run(&self, extent: &Extent, run: &Run) -> io::Result<Arc<Vec<IndexEntry>>> {
         let key = (run.segment, run.offset);
         if let Some(entries) = self.caches.runs.lock().get(&key) {
             return Ok(entries);
@@ -208,7 +237,7 @@ impl Segments {
             Found::Open(_, _, entries) => Ok(entries.first().copied()),
             Found::Sealed(runs) => {
                 for (run, extent) in runs {
-                    let entries = self.run(extent, &run)?;
+                    let entries = self.run(&extent, &run)?;
                     if let Ok(at) = entries.binary_search_by_key(&entry, |held| held.entry) {
                         return Ok(Some(entries[at]));
                     }

@@ -1,5 +1,6 @@
 //! What an operator may choose.
 use std::path::PathBuf;
+use std::time::Duration;
 
 use daemon::{ByteSize, HostPort, Problems, Settings};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct Config {
     pub segment_bytes: ByteSize,
     /// Memory for windows read from segments. Readers that keep up are served by brokers; size it for those that lag, 256 KiB each.
     pub cache_bytes: ByteSize,
+    /// Seconds until a sealed segment whose entries are still wanted is rewritten, sorted by ledger. Longer spares writes where much
+    /// is deleted while it is young; shorter lets readers that lag behind read in large pieces sooner.
+    pub rewrite_after_s: u64,
+    /// Bytes read and written per second to rewrite segments, at most. About a quarter of what the disk can move: less delays what is
+    /// sorted and given back, more is felt by publishers.
+    pub rewrite_bytes_per_s: ByteSize,
 }
 
 impl Default for Config {
@@ -45,6 +52,8 @@ impl Default for Config {
             rack: String::new(),
             segment_bytes: ByteSize::mib(64),
             cache_bytes: ByteSize::mib(32),
+            rewrite_after_s: 300,
+            rewrite_bytes_per_s: ByteSize::mib(64),
         }
     }
 }
@@ -54,7 +63,13 @@ impl Config {
     #[must_use]
     pub fn options(&self, seed: u64) -> Options {
         let cache_bytes = usize::try_from(self.cache_bytes.0).unwrap_or(usize::MAX);
-        Options { segment_bytes: self.segment_bytes.0, cache_bytes, seed }
+        Options {
+            segment_bytes: self.segment_bytes.0,
+            cache_bytes,
+            rewrite_after: Duration::from_secs(self.rewrite_after_s),
+            rewrite_rate: self.rewrite_bytes_per_s.0,
+            seed,
+        }
     }
 }
 
@@ -76,5 +91,8 @@ impl Settings for Config {
         problems.unless(ByteSize::mib(16) <= self.segment_bytes, "segment_bytes", "must be at least 16 MiB");
         problems.unless(self.segment_bytes <= ByteSize::mib(1024), "segment_bytes", "must be at most 1 GiB");
         problems.unless(ByteSize::mib(1) <= self.cache_bytes, "cache_bytes", "must be at least 1 MiB");
+        problems.unless(self.rewrite_after_s <= 7 * 86_400, "rewrite_after_s", "must be at most a week, 604800");
+        let paced = ByteSize::mib(1) <= self.rewrite_bytes_per_s;
+        problems.unless(paced, "rewrite_bytes_per_s", "must be at least 1 MiB, else no space comes back");
     }
 }

@@ -41,6 +41,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes names durable.
     fn sync_directory(&self) -> io::Result<()>;
+    /// Bytes that can still be written.
+    fn room(&self) -> io::Result<u64>;
 }
 
 /// An open file. Bytes must be aligned as an [`AlignedBuffer`] is.

@@ -63,8 +63,17 @@ pub enum OpenError {
         /// What is read.
         known: u32,
     },
+    /// A file has gone without which nobody knows which others count.
+    #[error("{}: missing, but the directory holds `{found}`; restore it, or retire this bookie and start with an empty \
+             `data_dir` so that its entries are copied from other bookies", .path.display())]
+    ManifestMissing {
+        /// The file that should be there.
+        path: PathBuf,
+        /// What is only there beside it.
+        found: String,
+    },
     /// A file has gone that must be there.
-    #[error("{}: missing, but later segments are there; restore it, or retire this bookie and start with an empty \
+    #[error("{}: missing, but the manifest or later segments say that it was there; restore it, or retire this bookie and start with an empty \
              `data_dir` so that its entries are copied from other bookies", .path.display())]
     SegmentMissing {
         /// The file.
@@ -112,7 +121,9 @@ impl From<OpenError> for Failure {
             | OpenError::OtherBookie { .. }
             | OpenError::Forgotten { .. }
             | OpenError::Version { .. } => Self::usage(error),
-            OpenError::SegmentMissing { .. } | OpenError::Corrupt { .. } => Self::internal(error),
+            OpenError::ManifestMissing { .. } | OpenError::SegmentMissing { .. } | OpenError::Corrupt { .. } => {
+                Self::internal(error)
+            }
             OpenError::Disk { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => {
                     Self::usage(error)

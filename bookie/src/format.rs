@@ -5,32 +5,54 @@
 mod batch;
 mod footer;
 mod header;
+mod manifest;
 
 pub(crate) use batch::{BATCH_HEADER, BatchHead, Kind, RECORD_HEADER, Record};
-pub(crate) use footer::{Footer, INDEX_ENTRY, Row, RowFlags, decode_index, encode_footer, run_crc};
-pub(crate) use header::{FORMAT_VERSION, HeaderError, SegmentHeader, name_at, put_name};
+pub(crate) use footer::{EncodedFooter, Footer, INDEX_ENTRY, Row, RowFlags, decode_index, encode_footer, run_crc};
+
+pub(crate) use header::{FORMAT_VERSION, HeaderError, SegmentHeader, VERSION_WITH_MANIFEST, name_at, put_name};
+pub(crate) use manifest::{Listed, MANIFEST_VERSION, Manifest};
 
 use proto::EntryId;
 
-/// Names a segment file. Counted from 1.
+/// Names a segment file. The journal's are counted from 1, those that a rewrite has sorted from 2^63 + 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct SegmentId(pub(crate) u64);
 
 impl SegmentId {
     pub(crate) const FIRST: Self = Self(1);
+    const SORTED: u64 = 1 << 63;
+    pub(crate) const FIRST_SORTED: Self = Self(Self::SORTED + 1);
+
+    /// Whether a rewrite has made it, not the journal.
+    pub(crate) fn is_sorted(self) -> bool {
+        self.0 & Self::SORTED != 0
+    }
 
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
     pub(crate) fn file_name(self) -> String {
-        format!("segment-{:020}", self.0)
+        let kind = if self.is_sorted() { "sorted" } else { "segment" };
+        format!("{kind}-{:020}", self.0 & !Self::SORTED)
     }
 
     /// Of a name that [`file_name`](Self::file_name) made.
     pub(crate) fn from_file_name(name: &str) -> Option<Self> {
-        let id = Self(name.strip_prefix("segment-")?.parse().ok()?);
-        (id.file_name() == name && Self::FIRST <= id).then_some(id)
+        let (number, kind) = match name.strip_prefix("sorted-") {
+            Some(number) => (number, Self::SORTED),
+            None => (name.strip_prefix("segment-")?, 0),
+        };
+        let number = number.parse::<u64>().ok().filter(|number| 0 < *number)?;
+        let id = Self(number | kind);
+        (id.file_name() == name).then_some(id)
+    }
+}
+
+impl std::fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file_name())
     }
 }
 
@@ -54,6 +76,13 @@ pub(crate) struct IndexEntry {
     /// Of the payload.
     pub(crate) size: u32,
     pub(crate) digest: u32,
+}
+
+impl IndexEntry {
+    /// Of the record: header and payload.
+    pub(crate) fn bytes(&self) -> u64 {
+        RECORD_HEADER as u64 + u64::from(self.size)
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -1,7 +1,9 @@
-//! A running bookie: one thread for the journal, one that keeps segments, some that read.
+//! A running bookie: one thread for the journal, one that keeps segments, one that gives space back, some that read.
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use proto::LedgerId;
@@ -18,6 +20,7 @@ use crate::reader;
 use crate::request::{Then, answer, held, push_run, reading};
 use crate::segments::{Keeper, Options, Segments};
 use crate::session::{Origin, ReadJob, Session, Submission, Ticket, busy_read, room};
+use crate::space::{Space, Turn};
 use crate::store::Store;
 
 /// Bytes of adds that are accepted but not yet synced, of all sessions together.
@@ -108,6 +111,8 @@ impl Handle {
 pub struct Bookie {
     handle: Handle,
     keeper: Arc<Keeper>,
+    /// Nothing is sent: the thread that gives space back ends when this is dropped.
+    space_lives: Option<SyncSender<()>>,
     journal_thread: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -115,7 +120,7 @@ pub struct Bookie {
 impl Bookie {
     /// Opens a directory that was [claimed](Identity::claim) for `identity`, and starts. Blocks while unsealed segments are scanned.
     pub fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Self, OpenError> {
-        let Store { journal, keeper, segments } = Store::open(disk, identity, options)?;
+        let Store { journal, keeper, segments, space } = Store::open(disk, identity, options)?;
         let place = segments.disk.place();
         let shared = Arc::new(Shared {
             segments,
@@ -135,13 +140,17 @@ impl Bookie {
         let mut threads = Vec::new();
         let kept = keeper.clone();
         threads.push(spawn("segments".into(), Box::new(move || kept.run()))?);
+        let (space_lives, stopped) = sync_channel(0);
+        let spaced = shared.clone();
+        threads.push(spawn("space".into(), Box::new(move || give_space_back(space, &spaced, &stopped)))?);
         for number in 0..READ_THREADS {
             let shared = shared.clone();
             threads.push(spawn(format!("read-{number}"), Box::new(move || serve_reads(&shared)))?);
         }
         let journaled = shared.clone();
         let journal_thread = Some(spawn("journal".into(), Box::new(move || serve_journal(journal, &journaled)))?);
-        Ok(Self { handle: Handle { shared }, keeper, journal_thread, threads })
+        let space_lives = Some(space_lives);
+        Ok(Self { handle: Handle { shared }, keeper, space_lives, journal_thread, threads })
     }
 
     /// Opens sessions with it.
@@ -165,6 +174,7 @@ impl Bookie {
         shared.reads.close();
         shared.room.close();
         self.keeper.stop();
+        self.space_lives = None;
         self.threads.drain(..).for_each(|thread| join(Some(thread)));
         shared.end_sessions();
     }
@@ -204,7 +214,7 @@ fn serve_journal(mut journal: Journal, shared: &Shared) {
             return;
         }
         let group = Group::of(&mut waiting);
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         match journal.step(group.orders) {
             Ok(verdicts) => {
                 shared.counters.synced(begun.elapsed(), &verdicts, journal.bytes_written);
@@ -282,10 +292,25 @@ fn settle(shared: &Shared, settled: impl Iterator<Item = (Mark, crate::journal::
 fn serve_reads(shared: &Shared) {
     let _end = EndOnPanic(shared);
     while let Some(ReadJob { origin, id, ledger, read }) = shared.reads.pop() {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let found = reader::read(&shared.segments, ledger, &read);
         shared.counters.read(begun.elapsed(), &found);
         let holding = read.fence.then(|| shared.segments.index.read().holding(ledger));
         origin.send(vec![reading(id, ledger, found, holding)]);
+    }
+}
+
+fn give_space_back(mut space: Space, shared: &Shared, stopped: &Receiver<()>) {
+    let _end = EndOnPanic(shared);
+    let begun = Instant::now();
+    let mut wait = Duration::ZERO;
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
+        if shared.failure.borrow().is_some() {
+            return;
+        }
+        wait = match space.turn(begun.elapsed()) {
+            Turn::Worked => Duration::ZERO,
+            Turn::Wait(wait) => wait,
+        };
     }
 }

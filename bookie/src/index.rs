@@ -2,56 +2,26 @@
 //!
 //! Entries of segments without a footer are listed one by one; of a sealed segment only runs are kept in memory, and the
 //! footer is asked when one of them is needed.
+mod extent;
+mod open;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use proto::bookie::Holding;
 use proto::{EntryId, LedgerId};
 
-use crate::format::{Generation, IndexEntry, Kind, Place, Record, Row, RowFlags, SegmentId};
+pub(crate) use self::extent::{Extent, Run, Usage};
+pub(crate) use self::open::{OpenLedger, OpenSegment};
 
-/// A run of a ledger's entries in a sealed segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) segment: SegmentId,
-    pub(crate) first: EntryId,
-    pub(crate) end: EntryId,
-    /// Of its index entries, in the file.
-    pub(crate) offset: u64,
-    pub(crate) count: u32,
-    pub(crate) crc: u32,
-}
+use self::extent::Segment;
+use crate::format::{IndexEntry, Kind, Listed, Manifest, Place, Record, Row, RowFlags, SegmentId};
+use crate::identity::Identity;
+use crate::marks::Marks;
 
-/// All that a segment without a footer holds of one ledger.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OpenLedger {
-    /// Sorted by entry.
-    pub(crate) entries: Vec<IndexEntry>,
-    pub(crate) confirmed: EntryId,
-    pub(crate) flags: RowFlags,
-}
-
-/// What a segment without a footer holds.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OpenSegment {
-    pub(crate) ledgers: HashMap<LedgerId, OpenLedger>,
-    /// What its first batch said was synced before it.
-    pub(crate) before: Option<Place>,
-    /// Of its last batch.
-    pub(crate) sequence: u64,
-}
-
-/// What every reader needs to know of a segment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
-    pub(crate) generation: Generation,
-    /// Where synced batches end.
-    pub(crate) data_end: u64,
-}
-
+/// What is held of a ledger that is not deleted.
 #[derive(Debug, Default)]
 struct Ledger {
-    flags: RowFlags,
     confirmed: EntryId,
     entries: u64,
     end: EntryId,
@@ -80,34 +50,58 @@ pub(crate) enum Found {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     ledgers: HashMap<LedgerId, Ledger>,
+    marks: Marks,
     open: BTreeMap<SegmentId, Arc<OpenSegment>>,
-    extents: HashMap<SegmentId, Extent>,
+    segments: BTreeMap<SegmentId, Segment>,
     entries: u64,
+    /// After all segments that the journal has begun.
+    next: SegmentId,
+    /// After all batches that it has written.
+    sequence: u64,
 }
 
 impl Index {
-    pub(crate) fn standing(&self, ledger: LedgerId) -> Standing {
-        self.ledgers
-            .get(&ledger)
-            .map_or_else(Standing::default, |ledger| Standing { flags: ledger.flags, end: ledger.end })
+    /// Of a store that holds nothing but marks, where the journal goes on with this segment and this batch.
+    pub(crate) fn new(marks: Marks, next: SegmentId, sequence: u64) -> Self {
+        Self { marks, next, sequence, ..Self::default() }
     }
 
-    pub(crate) fn holding(&self, ledger: LedgerId) -> Holding {
-        self.ledgers.get(&ledger).map_or_else(Holding::default, |ledger| Holding {
-            confirmed: ledger.confirmed.0,
-            entries: ledger.entries,
-            end: ledger.end.0,
-            fenced: ledger.flags.fenced,
-        })
+    /// The segment after all that the journal has begun.
+    pub(crate) fn next_segment(&self) -> SegmentId {
+        self.next
+    }
+
+    /// Of the batch after all that the journal has written.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     pub(crate) fn extent(&self, segment: SegmentId) -> Option<Extent> {
-        self.extents.get(&segment).copied()
+        self.segments.get(&segment).map(|state| state.extent.clone())
     }
 
-    /// Ledgers and entries that are not deleted.
+    pub(crate) fn standing(&self, ledger: LedgerId) -> Standing {
+        let end = self.ledgers.get(&ledger).map_or(EntryId::FIRST, |ledger| ledger.end);
+        Standing { flags: self.marks.of(ledger), end }
+    }
+
+    pub(crate) fn holding(&self, ledger: LedgerId) -> Holding {
+        let fenced = self.marks.of(ledger).fenced;
+        self.ledgers.get(&ledger).map_or(Holding { fenced, ..Holding::default() }, |ledger| Holding {
+            confirmed: ledger.confirmed.0,
+            entries: ledger.entries,
+            end: ledger.end.0,
+            fenced,
+        })
+    }
+
+    /// Ledgers that hold entries, and these.
     pub(crate) fn counts(&self) -> (usize, u64) {
-        (self.ledgers.values().filter(|ledger| !ledger.flags.deleted).count(), self.entries)
+        (self.ledgers.len(), self.entries)
     }
 
     /// Where `entry` is, with up to `limit` entries that follow it.
@@ -119,18 +113,21 @@ impl Index {
             let Some(entries) = open.ledgers.get(&ledger).map(|open| &open.entries) else { continue };
             let entries = without_gap(entries, entry, limit);
             if !entries.is_empty() {
-                return Found::Open(*segment, self.extents[segment], entries);
+                return Found::Open(*segment, self.segments[segment].extent.clone(), entries);
             }
         }
         let runs = state.runs.iter().filter(|run| run.first <= entry && entry < run.end);
-        let runs: Vec<_> = runs.map(|run| (*run, self.extents[&run.segment])).collect();
+        let runs: Vec<_> = runs.map(|run| (*run, self.segments[&run.segment].extent.clone())).collect();
         if runs.is_empty() { Found::Nowhere } else { Found::Sealed(runs) }
     }
 
     /// A segment that will be written to.
     pub(crate) fn begin(&mut self, segment: SegmentId, extent: Extent) {
-        self.extents.insert(segment, extent);
+        self.segments.insert(segment, Segment::new(extent));
         self.open.insert(segment, Arc::default());
+        if !segment.is_sorted() {
+            self.next = self.next.max(segment.next());
+        }
     }
 
     /// Takes in a synced batch. The records are of entries that are not held yet.
@@ -141,40 +138,44 @@ impl Index {
         sequence: u64,
         records: impl Iterator<Item = (&'a Record, u32)>,
     ) {
-        let segment = self.open.get_mut(&place.segment).expect("batches go to segments that were begun");
+        let open = self.open.get_mut(&place.segment).expect("batches go to segments that were begun");
         // Only a segment that is being sealed is shared, and nothing is added to one any more.
-        let segment = Arc::make_mut(segment);
-        segment.before.get_or_insert(before);
-        segment.sequence = sequence;
-        if let Some(extent) = self.extents.get_mut(&place.segment) {
-            extent.data_end = place.offset;
+        let open = Arc::make_mut(open);
+        open.before.get_or_insert(before);
+        open.sequence = sequence;
+        if !place.segment.is_sorted() {
+            self.sequence = self.sequence.max(sequence + 1);
         }
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.extent.data_end = place.offset;
+        }
+        let mut deleted = Vec::new();
         for (record, offset) in records {
-            let state = self.ledgers.entry(record.ledger).or_default();
-            let open = segment.ledgers.entry(record.ledger).or_default();
             match record.kind {
-                Kind::Fence => (state.flags.fenced, open.flags.fenced) = (true, true),
-                Kind::Tombstone => open.flags.deleted = true,
+                Kind::Fence => self.marks.fence(record.ledger),
+                Kind::Tombstone if self.marks.delete(record.ledger) => deleted.push(record.ledger),
+                Kind::Tombstone => {}
+                // An older segment that is scanned at start.
+                Kind::Entry if self.marks.is_deleted(record.ledger) => {
+                    open.note_dead(record);
+                    continue;
+                }
                 Kind::Entry => {
-                    let entry = IndexEntry { entry: record.entry, offset, size: record.size, digest: record.digest };
-                    insert(&mut open.entries, entry);
-                    open.confirmed = open.confirmed.max(record.confirmed);
+                    let state = self.ledgers.entry(record.ledger).or_default();
                     state.confirmed = state.confirmed.max(record.confirmed);
                     state.end = state.end.max(record.entry.next());
                     state.entries += 1;
                     self.entries += 1;
                 }
             }
-            if record.kind == Kind::Tombstone {
-                forget(state, &mut self.entries);
-                open.entries = Vec::new();
-            }
+            open.note(record, offset);
         }
+        deleted.into_iter().for_each(|ledger| self.forget(ledger));
     }
 
     /// What must go into a segment's footer. `None` when it has one already or was never begun.
     pub(crate) fn open_segment(&self, segment: SegmentId) -> Option<(Arc<OpenSegment>, Extent)> {
-        Some((self.open.get(&segment)?.clone(), self.extent(segment)?))
+        Some((self.open.get(&segment)?.clone(), self.segments.get(&segment)?.extent.clone()))
     }
 
     /// Segments without a footer.
@@ -183,34 +184,108 @@ impl Index {
     }
 
     /// The segment's footer is durable: its entries need no memory of their own any more.
-    pub(crate) fn seal(&mut self, segment: SegmentId, rows: impl Iterator<Item = Row>) {
+    pub(crate) fn seal(&mut self, segment: SegmentId, rows: &[Row]) {
         self.open.remove(&segment);
-        for row in rows.filter(|row| row.count != 0) {
-            let state = self.ledgers.entry(row.ledger).or_default();
-            if !state.flags.deleted {
-                state.runs.push(run(segment, &row));
+        let state = self.segments.get_mut(&segment).expect("what is sealed was begun");
+        for (row, run) in state.seal(segment, rows) {
+            if let Some(ledger) = self.ledgers.get_mut(&row.ledger) {
+                ledger.runs.push(run);
+                state.gain(&run);
             }
         }
     }
 
     /// Takes in a sealed segment's directory at start.
-    pub(crate) fn load(&mut self, segment: SegmentId, extent: Extent, rows: &[Row]) {
-        self.extents.insert(segment, extent);
-        for row in rows {
-            let state = self.ledgers.entry(row.ledger).or_default();
-            state.flags.fenced |= row.flags.fenced;
-            if row.flags.deleted {
-                forget(state, &mut self.entries);
-            }
-            if state.flags.deleted || row.count == 0 {
-                continue;
-            }
-            state.confirmed = state.confirmed.max(row.confirmed);
-            state.end = state.end.max(row.end);
-            state.entries += u64::from(row.count);
-            self.entries += u64::from(row.count);
-            state.runs.push(run(segment, row));
+    pub(crate) fn load(&mut self, segment: SegmentId, extent: Extent, sequence: u64, rows: &[Row]) {
+        if !segment.is_sorted() {
+            (self.next, self.sequence) = (self.next.max(segment.next()), self.sequence.max(sequence + 1));
         }
+        for row in rows.iter().filter(|row| row.flags.fenced) {
+            self.marks.fence(row.ledger);
+        }
+        for row in rows.iter().filter(|row| row.flags.deleted) {
+            if self.marks.delete(row.ledger) {
+                self.forget(row.ledger);
+            }
+        }
+        let mut state = Segment::new(extent);
+        for (row, run) in state.seal(segment, rows).filter(|(row, _)| !self.marks.is_deleted(row.ledger)) {
+            let ledger = self.ledgers.entry(row.ledger).or_default();
+            ledger.confirmed = ledger.confirmed.max(row.confirmed);
+            ledger.end = ledger.end.max(row.end);
+            ledger.entries += u64::from(row.count);
+            self.entries += u64::from(row.count);
+            ledger.runs.push(run);
+            state.gain(&run);
+        }
+        self.segments.insert(segment, state);
+    }
+
+    /// How much of each sealed segment is wanted, in the order of their numbers.
+    pub(crate) fn usages(&self) -> impl Iterator<Item = Usage> {
+        let sealed = self.segments.iter().filter(|(segment, _)| !self.open.contains_key(segment));
+        sealed.map(|(segment, state)| state.usage(*segment))
+    }
+
+    /// What must be true of a directory that holds all that is held here, when segments of the journal before `settled` count only if
+    /// they are listed.
+    pub(crate) fn manifest(&self, identity: &Identity, settled: SegmentId) -> Manifest {
+        let next = self.settled(settled);
+        let counts = |segment: &SegmentId| segment.is_sorted() || *segment < next;
+        let listed = self.segments.iter().filter(|(segment, _)| counts(segment));
+        let listed = listed.map(|(segment, Segment { extent, .. })| Listed {
+            segment: *segment,
+            generation: extent.generation,
+            data_end: extent.data_end,
+        });
+        Manifest {
+            bookie: identity.bookie.clone(),
+            cluster: identity.cluster.clone(),
+            next,
+            sequence: self.sequence,
+            segments: listed.collect(),
+            marks: self.marks.clone(),
+        }
+    }
+
+    /// The first of the journal's segments that may still change. `before` is what it was, for it only grows.
+    pub(crate) fn settled(&self, before: SegmentId) -> SegmentId {
+        let unsealed = self.open.keys().find(|segment| !segment.is_sorted());
+        before.max(unsealed.copied().unwrap_or(self.next))
+    }
+
+    /// Takes in a sorted segment whose entries are still found elsewhere.
+    pub(crate) fn hold(&mut self, Prepared { segment, state, .. }: Prepared) {
+        self.segments.insert(segment, state);
+    }
+
+    /// How many entries of the ledger lie in these segments. `None` when it is deleted.
+    pub(crate) fn entries_in(&self, ledger: LedgerId, segments: &[SegmentId]) -> Option<u64> {
+        if self.marks.is_deleted(ledger) {
+            return None;
+        }
+        let runs = self.ledgers.get(&ledger).map_or(&[][..], |state| &state.runs);
+        Some(runs.iter().filter(|run| segments.contains(&run.segment)).map(|run| u64::from(run.count)).sum())
+    }
+
+    /// From now on the ledger's entries of the segments `old` are found in these runs, which hold the same.
+    pub(crate) fn replace(&mut self, ledger: LedgerId, old: &[SegmentId], new: &[Run]) {
+        let Some(state) = self.ledgers.get_mut(&ledger) else { return };
+        for run in state.runs.extract_if(.., |run| old.contains(&run.segment)) {
+            self.segments.get_mut(&run.segment).expect("runs lie in segments that are held").lose(&run);
+        }
+        for run in new {
+            self.segments.get_mut(&run.segment).expect("it is held").gain(run);
+            state.runs.push(*run);
+        }
+        state.runs.shrink_to_fit();
+    }
+
+    /// Forgets a segment in which nothing is wanted. Whoever still reads it holds its extent as well.
+    pub(crate) fn retire(&mut self, segment: SegmentId) -> Extent {
+        let state = self.segments.remove(&segment).expect("it is held");
+        assert!(state.usage(segment).dead && !self.open.contains_key(&segment), "{segment} is still wanted");
+        state.extent
     }
 
     /// Bytes that the index keeps per entry and run, for the promise that a backlog does not live in memory.
@@ -218,20 +293,37 @@ impl Index {
         let runs: usize = self.ledgers.values().map(|ledger| ledger.runs.capacity() * size_of::<Run>()).sum();
         let open = self.open.values().flat_map(|segment| segment.ledgers.values());
         let entries: usize = open.map(|ledger| ledger.entries.capacity() * size_of::<IndexEntry>()).sum();
-        self.ledgers.capacity() * (size_of::<Ledger>() + size_of::<LedgerId>()) + runs + entries
+        let ledgers = self.ledgers.capacity() * (size_of::<Ledger>() + size_of::<LedgerId>());
+        let segments = self.segments.len() * (size_of::<Segment>() + size_of::<SegmentId>());
+        ledgers + segments + runs + entries + self.marks.bytes()
+    }
+
+    /// Of a ledger that is deleted only the mark is left. Its bytes in segments are dead from here on.
+    fn forget(&mut self, ledger: LedgerId) {
+        let Some(state) = self.ledgers.remove(&ledger) else { return };
+        self.entries -= state.entries;
+        for run in &state.runs {
+            self.segments.get_mut(&run.segment).expect("runs lie in segments that are held").lose(run);
+        }
     }
 }
 
-/// A tombstone is all that is left of a ledger. Its bytes in the segments become free with the issue on tiered storage,
-/// which drops segments whose ledgers are all gone: this is the place where it learns of them.
-fn forget(state: &mut Ledger, entries: &mut u64) {
-    *entries -= state.entries;
-    let flags = RowFlags { deleted: true, ..state.flags };
-    *state = Ledger { flags, ..Ledger::default() };
+/// A sorted segment before the index holds it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    segment: SegmentId,
+    state: Segment,
+    /// By ledger, in order.
+    pub(crate) runs: Vec<(LedgerId, Run)>,
 }
 
-fn run(segment: SegmentId, row: &Row) -> Run {
-    Run { segment, first: row.first, end: row.end, offset: row.offset, count: row.count, crc: row.crc }
+impl Prepared {
+    /// With nothing locked: a directory may be long.
+    pub(crate) fn new(segment: SegmentId, extent: Extent, rows: &[Row]) -> Self {
+        let mut state = Segment::new(extent);
+        let runs = state.seal(segment, rows).map(|(row, run)| (row.ledger, run)).collect();
+        Self { segment, state, runs }
+    }
 }
 
 /// `entry` and up to `limit` entries in all that follow it without a gap, of sorted ones.
@@ -239,15 +331,4 @@ pub(crate) fn without_gap(entries: &[IndexEntry], entry: EntryId, limit: usize) 
     let Ok(from) = entries.binary_search_by_key(&entry, |held| held.entry) else { return Vec::new() };
     let following = entries[from..].iter().zip(entry.0..).take(limit);
     following.take_while(|(held, expected)| held.entry.0 == *expected).map(|(held, _)| *held).collect()
-}
-
-fn insert(entries: &mut Vec<IndexEntry>, entry: IndexEntry) {
-    match entries.last() {
-        Some(last) if entry.entry <= last.entry => {
-            let at = entries.partition_point(|held| held.entry < entry.entry);
-            assert!(entries[at].entry != entry.entry, "an entry is indexed once");
-            entries.insert(at, entry);
-        }
-        _ => entries.push(entry),
-    }
 }

@@ -114,7 +114,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// Goes on where the store ended, in a fresh segment. Returns once everything that may not have been synced is.
     pub(crate) fn open(recovered: Recovered) -> Result<(Self, Arc<Keeper>), JournalError> {
-        let Recovered { segments, to_seal, segment, sequence, synced, again } = recovered;
+        let Recovered { segments, to_seal, segment, sequence, synced, again, .. } = recovered;
         let keeper = Arc::new(Keeper::new(segments.clone(), to_seal));
         let mut journal = Self {
             segments,
@@ -276,7 +276,7 @@ impl Journal {
             }
         }
         let active = self.keeper.roll(self.next)?;
-        let extent = Extent { generation: active.generation, data_end: HEADER_END };
+        let extent = Extent::new(active.generation, HEADER_END);
         self.segments.index.write().begin(active.segment, extent);
         self.next = self.next.next();
         self.offset = BLOCK as u64;

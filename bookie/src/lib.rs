@@ -13,6 +13,7 @@ mod handle;
 mod identity;
 mod index;
 mod journal;
+mod marks;
 mod metrics;
 mod place;
 mod process;
@@ -25,7 +26,9 @@ mod segments;
 mod serve;
 mod service;
 mod session;
+mod space;
 mod store;
+mod traffic;
 
 pub use config::Config;
 pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};

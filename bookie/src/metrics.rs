@@ -5,7 +5,15 @@
 //! `bookie_journal_JOURNAL_SYNC` (seconds; label `quantile`) ·
 //! `bookie_journal_JOURNAL_QUEUE_SIZE` (submissions) · `bookie_journal_JOURNAL_QUEUE_BYTES` (bytes) ·
 //! `bookie_ledgers_count`, `bookie_entries_count` · `bookie_read_cache_size` (bytes), `bookie_read_cache_hits`,
-//! `bookie_read_cache_misses` (windows) · `bookie_index_bytes` (bytes in memory). No labels but those named.
+//! `bookie_read_cache_misses` (windows) · `bookie_index_bytes` (bytes in memory) ·
+//! `bookie_ACTIVE_ENTRY_LOG_COUNT` (sealed segments), `bookie_ACTIVE_ENTRY_LOG_SPACE_BYTES`, `bookie_segment_live_bytes`,
+//! `bookie_segment_dead_bytes` (of these) · `bookie_spare_segments`, `bookie_spare_segment_bytes` (files kept to be used again) ·
+//! `bookie_DELETED_LEDGER_TOTAL` (tombstones) ·
+//! `bookie_RECLAIMED_DELETION_SPACE_BYTES`, `bookie_RECLAIMED_COMPACTION_SPACE_BYTES` (freed by dropping and by rewriting) ·
+//! `bookie_MAJOR_COMPACTION_TOTAL`, `bookie_MINOR_COMPACTION_TOTAL` (passes) · `bookie_segments_dropped_total`,
+//! `bookie_segments_rewritten_total`, `bookie_segments_recycled_total` · `bookie_zero_ahead_bytes_total`,
+//! `bookie_rewrite_read_bytes_total`, `bookie_rewrite_written_bytes_total`, `bookie_segment_upkeep_bytes_total` (headers, footers,
+//! manifests). No labels but those named.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +21,7 @@ use daemon::metrics::{Kind, MetricText};
 use proto::bookie::Status;
 
 use crate::handle::{Handle, QUEUE_BYTES_MAX};
+use crate::index::Usage;
 use crate::journal::Verdict;
 use crate::reader::Reading;
 
@@ -122,5 +131,43 @@ impl Handle {
         page.single("bookie_read_cache_misses", Kind::Counter, "Windows read", count(&caches.misses));
         let retained = shared.segments.index.read().retained_bytes();
         page.single("bookie_index_bytes", Kind::Gauge, "Bytes of the index in memory", retained);
+        self.write_space_metrics(page);
+    }
+
+    /// How much is held, what was given back, and what that cost.
+    fn write_space_metrics(&self, page: &mut MetricText) {
+        let (usages, deleted): (Vec<Usage>, u64) = {
+            let index = self.shared.segments.index.read();
+            (index.usages().collect(), index.marks().deleted())
+        };
+        let sum = |bytes: fn(&Usage) -> u64| usages.iter().map(bytes).sum::<u64>();
+        page.single("bookie_ACTIVE_ENTRY_LOG_COUNT", Kind::Gauge, "Sealed segments", usages.len());
+        let bytes = sum(|usage| usage.data_end);
+        page.single("bookie_ACTIVE_ENTRY_LOG_SPACE_BYTES", Kind::Gauge, "Bytes of sealed segments", bytes);
+        let live = sum(|usage| usage.live_bytes);
+        page.single("bookie_segment_live_bytes", Kind::Gauge, "Bytes of records in sealed segments", live);
+        let dead = sum(|usage| usage.bytes - usage.live_bytes);
+        page.single("bookie_segment_dead_bytes", Kind::Gauge, "Bytes of deleted ledgers in sealed segments", dead);
+        let (spares, bytes) = self.shared.segments.spares.counts();
+        page.single("bookie_spare_segments", Kind::Gauge, "Files kept to be used again", spares);
+        page.single("bookie_spare_segment_bytes", Kind::Gauge, "Bytes of these files", bytes);
+        let traffic = &self.shared.segments.traffic;
+        let counters: [(&str, &str, u64); 12] = [
+            ("bookie_DELETED_LEDGER_TOTAL", "Ledgers deleted here", deleted),
+            ("bookie_RECLAIMED_DELETION_SPACE_BYTES", "Bytes freed by dropping", traffic.dropped_bytes.get()),
+            ("bookie_RECLAIMED_COMPACTION_SPACE_BYTES", "Bytes freed by rewriting", traffic.rewritten_bytes.get()),
+            ("bookie_MAJOR_COMPACTION_TOTAL", "Passes over old segments", traffic.major_passes.get()),
+            ("bookie_MINOR_COMPACTION_TOTAL", "Passes over mostly dead segments", traffic.minor_passes.get()),
+            ("bookie_segments_dropped_total", "Segments dropped", traffic.dropped.get()),
+            ("bookie_segments_rewritten_total", "Segments rewritten", traffic.rewritten.get()),
+            ("bookie_segments_recycled_total", "Segments begun in used files", traffic.recycled.get()),
+            ("bookie_zero_ahead_bytes_total", "Zeros written ahead of the journal", traffic.zeros.get()),
+            ("bookie_rewrite_read_bytes_total", "Bytes read to rewrite", traffic.rewrite_read.get()),
+            ("bookie_rewrite_written_bytes_total", "Bytes written to rewrite", traffic.rewrite_written.get()),
+            ("bookie_segment_upkeep_bytes_total", "Headers, footers and manifests", traffic.upkeep.get()),
+        ];
+        for (name, help, value) in counters {
+            page.single(name, Kind::Counter, help, value);
+        }
     }
 }

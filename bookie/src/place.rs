@@ -54,6 +54,7 @@ fn another_may_do(error: &OpenError) -> bool {
         | OpenError::OtherBookie { .. }
         | OpenError::Forgotten { .. }
         | OpenError::Version { .. }
+        | OpenError::ManifestMissing { .. }
         | OpenError::SegmentMissing { .. }
         | OpenError::Corrupt { .. }
         | OpenError::Disk { .. }

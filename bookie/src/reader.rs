@@ -3,7 +3,7 @@ use bytes::Bytes;
 use proto::bookie::{Entry, Read, Status};
 use proto::{EntryId, LedgerId};
 
-use crate::cache::WINDOW;
+use crate::cache::{Near, WINDOW};
 use crate::format::{IndexEntry, Kind, RECORD_HEADER, Record, SegmentId};
 use crate::index::{Extent, Found, without_gap};
 use crate::segments::Segments;
@@ -30,9 +30,9 @@ impl Reading {
 /// Why an entry that is held could not be given. Another copy may be whole.
 #[derive(Debug, thiserror::Error)]
 enum ReadFault {
-    #[error("segment {} at {offset}: {source}", .segment.0)]
+    #[error("{segment} at {offset}: {source}")]
     Disk { segment: SegmentId, offset: u32, source: std::io::Error },
-    #[error("segment {} at {offset}: the entry's bytes have changed since they were synced", .segment.0)]
+    #[error("{segment} at {offset}: the entry's bytes have changed since they were synced")]
     Damaged { segment: SegmentId, offset: u32 },
     #[error("{0}")]
     Index(#[from] std::io::Error),
@@ -59,10 +59,11 @@ pub(crate) fn read(segments: &Segments, ledger: LedgerId, read: &Read) -> Readin
         };
         let (segment, extent, places) = located;
         for (at, place) in places.iter().enumerate() {
+            let near = near(segment, &places[at..]);
             if !entries.is_empty() && bytes_max < bytes + place.size as usize {
                 break 'all;
             }
-            match fetch(segments, ledger, (segment, extent), *place, is_sparse(&places[at..]), &mut scratch) {
+            match fetch(segments, ledger, (segment, &extent), *place, &near, &mut scratch) {
                 Ok(entry) => {
                     bytes += entry.payload.len();
                     entries.push(entry);
@@ -72,7 +73,11 @@ pub(crate) fn read(segments: &Segments, ledger: LedgerId, read: &Read) -> Readin
         }
     }
     if entries.is_empty() {
-        return Reading::refused(Status::NotHeld, "");
+        // It may have been deleted since, and then nothing is known of what it held.
+        return match segments.index.read().standing(ledger).flags.deleted {
+            true => Reading::refused(Status::Deleted, "the ledger is deleted"),
+            false => Reading::refused(Status::NotHeld, ""),
+        };
     }
     Reading { status: Status::Ok, entries, reason: String::new() }
 }
@@ -95,13 +100,26 @@ fn locate(segments: &Segments, ledger: LedgerId, entry: EntryId, wanted: usize) 
         Found::Open(segment, extent, entries) => Ok(Some((segment, extent, entries))),
         Found::Sealed(runs) => {
             for (run, extent) in runs {
-                let entries = without_gap(&segments.run(extent, &run)?, entry, wanted);
+                let entries = without_gap(&segments.run(&extent, &run)?, entry, wanted);
                 if !entries.is_empty() {
                     return Ok(Some((run.segment, extent, entries)));
                 }
             }
             Ok(None)
         }
+    }
+}
+
+/// What else will be read around the first place. In a sorted segment that is known to the byte.
+fn near(segment: SegmentId, places: &[IndexEntry]) -> Near {
+    if is_sparse(places) {
+        return Near::Nothing;
+    }
+    match places {
+        [first, .., last] if segment.is_sorted() => {
+            Near::Run(u64::from(first.offset)..u64::from(last.offset) + last.bytes())
+        }
+        _ => Near::All,
     }
 }
 
@@ -122,15 +140,15 @@ fn is_sparse(places: &[IndexEntry]) -> bool {
 fn fetch(
     segments: &Segments,
     ledger: LedgerId,
-    (segment, extent): (SegmentId, Extent),
+    (segment, extent): (SegmentId, &Extent),
     place: IndexEntry,
-    sparse: bool,
+    near: &Near,
     scratch: &mut Vec<u8>,
 ) -> Result<Entry, ReadFault> {
     scratch.clear();
     let length = RECORD_HEADER + place.size as usize;
     segments
-        .read(segment, extent.data_end, (u64::from(place.offset), length), sparse, scratch)
+        .read(segment, extent.data_end, (u64::from(place.offset), length), near, scratch)
         .map_err(|source| ReadFault::Disk { segment, offset: place.offset, source })?;
     let damaged = || ReadFault::Damaged { segment, offset: place.offset };
     let record = Record::read(scratch, extent.generation).ok_or_else(damaged)?;

@@ -1,6 +1,10 @@
-//! The segment files: what the journal writes, what readers read, and what a background thread prepares and seals.
+//! The segment files: what the journal writes, what readers read, what a background thread prepares and seals, and which of
+//! them count.
 mod keeper;
+mod manifest;
 mod scan;
+mod seal;
+mod spares;
 mod start;
 mod zero_ahead;
 
@@ -8,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -17,9 +22,13 @@ use crate::error::JournalError;
 use crate::format::{Generation, SegmentHeader, SegmentId};
 use crate::identity::Identity;
 use crate::index::Index;
+use crate::traffic::Traffic;
 
-pub(crate) use keeper::{Active, Keeper};
-pub(crate) use scan::read_run;
+pub(crate) use keeper::{Active, Keeper, Pressure};
+pub(crate) use manifest::{NotStored, store};
+pub(crate) use scan::{Window, read_run};
+pub(crate) use seal::{read_footer, write_footer};
+pub(crate) use spares::Spares;
 pub(crate) use start::{Recovered, open};
 
 /// The first block of a segment is its header.
@@ -34,13 +43,18 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Of windows read from segments.
     pub cache_bytes: usize,
+    /// How long a sealed segment is left as the journal wrote it.
+    pub rewrite_after: Duration,
+    /// Bytes read and written per second to rewrite segments.
+    pub rewrite_rate: u64,
     /// From where the generations of files are drawn. Different for each start.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, seed: 0 }
+        let (rewrite_after, rewrite_rate) = (Duration::from_secs(5 * 60), 64 << 20);
+        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, rewrite_after, rewrite_rate, seed: 0 }
     }
 }
 
@@ -55,12 +69,23 @@ pub(crate) struct Segments {
     pub(crate) caches: Caches,
     // Opened on demand by whichever thread reads.
     files: Mutex<HashMap<SegmentId, Arc<dyn DiskFile>>>,
+    pub(crate) spares: Spares,
+    pub(crate) traffic: Traffic,
+}
+
+/// A file that begins its life as a segment.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Its blocks were written before up to here.
+    pub(crate) written: u64,
 }
 
 impl Segments {
-    fn new(disk: Arc<dyn Disk>, identity: Identity, options: Options, index: Index) -> Self {
+    fn new(disk: Arc<dyn Disk>, identity: Identity, options: Options, index: Index, spares: Spares) -> Self {
         let caches = Caches::new(options.cache_bytes);
-        Self { disk, identity, options, index: RwLock::new(index), caches, files: Mutex::default() }
+        let (index, files, traffic) = (RwLock::new(index), Mutex::default(), Traffic::default());
+        Self { disk, identity, options, index, caches, files, spares, traffic }
     }
 
     pub(crate) fn path(&self, segment: SegmentId) -> PathBuf {
@@ -81,15 +106,58 @@ impl Segments {
         Ok(file)
     }
 
-    /// A new segment file whose header and name are durable.
+    /// Lets go of the handle for reading, before the file becomes something else.
+    pub(crate) fn close(&self, segment: SegmentId) {
+        self.files.lock().remove(&segment);
+    }
+
+    /// A segment for the journal whose header and name are durable: a spare file, if there is one.
+    pub(crate) fn begin(&self, segment: SegmentId, generation: Generation) -> Result<Begun, JournalError> {
+        match self.spares.take() {
+            Some(spare) => self.reuse(&spare, segment, generation),
+            None => Ok(Begun { file: self.create(segment, generation)?, written: HEADER_END }),
+        }
+    }
+
+    /// A new file as a segment whose header and name are durable.
     pub(crate) fn create(&self, segment: SegmentId, generation: Generation) -> Result<Arc<dyn DiskFile>, JournalError> {
+        let file = self.disk.create(&segment.file_name()).map_err(|error| self.fault(segment, "create", error))?;
+        self.write_header(file.as_ref(), segment, generation)?;
+        self.sync_names(segment)?;
+        Ok(file)
+    }
+
+    /// The header is durable before the file has a segment's name, so under that name it never was anything else.
+    fn reuse(&self, spare: &str, segment: SegmentId, generation: Generation) -> Result<Begun, JournalError> {
+        let fault = |error| self.fault(segment, "use a spare file as", error);
+        let file = self.disk.open(spare).map_err(fault)?;
+        let written = file.length().map_err(fault)? / BLOCK as u64 * BLOCK as u64;
+        self.write_header(file.as_ref(), segment, generation)?;
+        self.disk.rename(spare, &segment.file_name()).map_err(fault)?;
+        self.sync_names(segment)?;
+        self.traffic.recycled.add(1);
+        Ok(Begun { file, written })
+    }
+
+    fn write_header(
+        &self,
+        file: &dyn DiskFile,
+        segment: SegmentId,
+        generation: Generation,
+    ) -> Result<(), JournalError> {
         let Identity { bookie, cluster, .. } = self.identity.clone();
         let header = SegmentHeader { segment, generation, bookie, cluster };
-        let fault = |doing, source| JournalError { path: self.path(segment), doing, source: Arc::new(source) };
-        let file = self.disk.create(&segment.file_name()).map_err(|error| fault("create", error))?;
-        file.write_at(0, header.encode().bytes()).map_err(|error| fault("write", error))?;
-        file.sync().map_err(|error| fault("sync", error))?;
-        self.disk.sync_directory().map_err(|error| fault("sync the directory of", error))?;
-        Ok(file)
+        let header = header.encode();
+        file.write_at(0, header.bytes()).map_err(|error| self.fault(segment, "write", error))?;
+        self.traffic.upkeep.add(header.len() as u64);
+        file.sync().map_err(|error| self.fault(segment, "sync", error))
+    }
+
+    fn sync_names(&self, segment: SegmentId) -> Result<(), JournalError> {
+        self.disk.sync_directory().map_err(|error| self.fault(segment, "sync the directory of", error))
+    }
+
+    fn fault(&self, segment: SegmentId, doing: &'static str, source: io::Error) -> JournalError {
+        JournalError { path: self.path(segment), doing, source: Arc::new(source) }
     }
 }

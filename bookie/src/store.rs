@@ -1,5 +1,6 @@
 //! A whole bookie without a thread or a socket: for a simulation that decides what happens when.
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::LedgerId;
 use proto::bookie::{Answer, Request, Status};
@@ -10,7 +11,8 @@ use crate::identity::Identity;
 use crate::journal::{BATCH_BYTES, Journal};
 use crate::reader;
 use crate::request::{Task, Then, answer, held, malformed, push_run, reading};
-use crate::segments::{self, Keeper, Options, Segments};
+use crate::segments::{self, Keeper, Options, Recovered, Segments};
+use crate::space::{Space, Turn};
 
 /// The entries of one bookie, driven by its caller. [`crate::Bookie`] drives the same parts with threads.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct Store {
     pub(crate) journal: Journal,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) space: Space,
 }
 
 impl Store {
@@ -25,9 +28,11 @@ impl Store {
     /// is readable and durable.
     pub fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Self, OpenError> {
         let recovered = segments::open(disk, identity, options)?;
+        let Recovered { settled, next_sorted, .. } = recovered;
         let segments = recovered.segments.clone();
         let (journal, keeper) = Journal::open(recovered)?;
-        Ok(Self { journal, keeper, segments })
+        let space = Space::new(segments.clone(), keeper.clone(), settled, next_sorted);
+        Ok(Self { journal, keeper, segments, space })
     }
 
     /// Does all of the requests, in order, and answers them. After an error nothing is known about them, and the store is over.
@@ -62,6 +67,11 @@ impl Store {
     /// Does one piece of the work that goes on in the background, if there is any.
     pub fn turn(&self) -> bool {
         self.keeper.turn()
+    }
+
+    /// Does one piece of giving space back, if there is any at this time since the start. `now` only grows.
+    pub fn give_back(&mut self, now: Duration) -> bool {
+        self.space.turn(now) == Turn::Worked
     }
 
     /// Seals all, so that the next start has nothing to scan.

@@ -1,9 +1,12 @@
 //! Tests of the store as a whole, on the model disk.
+mod clients;
 mod corruption;
 mod crashes;
+mod fixtures;
 mod process;
 mod promises;
 mod running;
+mod space;
 
 use std::sync::Arc;
 
@@ -21,16 +24,20 @@ pub(crate) fn identity() -> Identity {
 
 /// Small segments, so that few entries fill them.
 pub(crate) fn options() -> Options {
-    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: 1 }
+    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: 1, ..Options::default() }
 }
 
 /// Opens as a process does: claims, stores the identity at the first start.
 pub(crate) fn open(disk: &SimDisk, seed: u64) -> Result<Store, OpenError> {
+    open_sized(disk, seed, options().segment_bytes)
+}
+
+pub(crate) fn open_sized(disk: &SimDisk, seed: u64, segment_bytes: u64) -> Result<Store, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     if Identity::claim(disk.as_ref())?.is_none() {
         identity().store(disk.as_ref())?;
     }
-    Store::open(disk, &identity(), Options { seed, ..options() })
+    Store::open(disk, &identity(), Options { seed, segment_bytes, ..options() })
 }
 
 /// Deterministic bytes of an entry.

@@ -1,7 +1,13 @@
 //! What an operator may choose.
+use std::time::Duration;
+
 use daemon::{ByteSize, HostPort, Problems, Settings};
 use ledger::QuorumPolicy;
 use serde::{Deserialize, Serialize};
+
+use crate::log::Moving;
+use crate::offload::Location;
+use crate::upkeep::Defaults;
 
 /// The broker's configuration. The file `deploy/broker.toml` equals the defaults, so deleting it changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,10 +35,26 @@ pub struct Config {
     pub ledger_entries_max: u64,
     /// Bytes after which a topic starts its next ledger.
     pub ledger_bytes_max: ByteSize,
-    /// Seconds after which a topic that is written to starts its next ledger.
+    /// Seconds after which a topic closes its ledger, written to or not.
     pub ledger_age_max_s: u64,
+    /// Seconds for which a topic without a durable subscription keeps everything, whatever retention says: so long may pass between the
+    /// first message and the first subscriber. Make it short where topics are written that nobody reads.
+    pub retention_without_subscription_s: u64,
     /// Memory for entries that were just published or read, over all topics. Consumers that keep up read from it.
     pub cache_bytes: ByteSize,
+    /// Where sealed ledgers move when no policy names a bucket: `s3://BUCKET[/PREFIX][?endpoint=URL][&region=NAME]`, `gs://BUCKET`,
+    /// `az://CONTAINER` or `file:///DIRECTORY`. Empty: nowhere. Credentials come from the environment, as AWS_ACCESS_KEY_ID. Policies
+    /// choose buckets and times; endpoints and directories are chosen here only.
+    pub offload: String,
+    /// Bytes of a topic that may be on bookies only, beside its open ledger: the oldest beyond them move. -1: never by size; 0: at once.
+    pub offload_threshold_bytes: i64,
+    /// Seconds after which a sealed ledger moves. -1: never by age.
+    pub offload_threshold_s: i64,
+    /// Seconds for which bookies keep what has moved: so long reads stay quick, and a store that loses objects loses nothing. -1: for ever.
+    pub offload_deletion_lag_s: i64,
+    /// Memory for what was read from objects, over all topics; at least 8 MiB. Readers of a topic that are within it of each other share
+    /// what is read; those far apart want 16 MiB each.
+    pub offload_cache_bytes: ByteSize,
     /// Memory for messages that producers sent and bookies have not confirmed, over all topics. When it is full, the broker
     /// stops reading from producers. Size it as (publish bandwidth) × (latency of a sync).
     pub publish_bytes_max: ByteSize,
@@ -57,7 +79,13 @@ impl Default for Config {
             ledger_entries_max: 50_000,
             ledger_bytes_max: ByteSize::mib(2048),
             ledger_age_max_s: 4 * 60 * 60,
+            retention_without_subscription_s: 60 * 60,
             cache_bytes: ByteSize::mib(64),
+            offload: String::new(),
+            offload_threshold_bytes: -1,
+            offload_threshold_s: -1,
+            offload_deletion_lag_s: 4 * 60 * 60,
+            offload_cache_bytes: ByteSize::mib(128),
             publish_bytes_max: ByteSize::mib(64),
             message_bytes_max: ByteSize::mib(5),
             auto_create_topics: true,
@@ -70,6 +98,17 @@ impl Config {
     #[must_use]
     pub fn quorum(&self) -> QuorumPolicy {
         QuorumPolicy { ensemble: self.ensemble_size, write: self.write_quorum, ack: self.ack_quorum }
+    }
+
+    /// Where ledgers move, and when, unless a policy says something else.
+    pub(crate) fn offload(&self) -> Defaults {
+        let number = |number: i64| u64::try_from(number).ok(); // Below 0 is never.
+        let moving = Moving {
+            bytes: number(self.offload_threshold_bytes),
+            age: number(self.offload_threshold_s).map(Duration::from_secs),
+            lag: number(self.offload_deletion_lag_s).map(Duration::from_secs),
+        };
+        Defaults { store: self.offload.parse().ok(), moving }
     }
 }
 
@@ -115,6 +154,12 @@ impl Settings for Config {
         problems.unless(message <= ByteSize::mib(64), "message_bytes_max", "must be at most 64 MiB");
         problems.unless(message <= self.ledger_bytes_max, "ledger_bytes_max", "holds no message of message_bytes_max");
         problems.unless(message <= self.cache_bytes, "cache_bytes", "holds no message of message_bytes_max");
+        if !self.offload.is_empty()
+            && let Err(error) = self.offload.parse::<Location>()
+        {
+            problems.unless(false, "offload", error.to_string());
+        }
+        problems.unless(ByteSize::mib(8) <= self.offload_cache_bytes, "offload_cache_bytes", "must be at least 8 MiB");
         problems.unless(
             message <= self.publish_bytes_max,
             "publish_bytes_max",
@@ -151,14 +196,19 @@ mod tests {
             http_listen: Config::default().listen,
             ledger_entries_max: 0,
             cache_bytes: ByteSize(1),
+            offload: "s3://key:secret@bucket".into(),
+            offload_cache_bytes: ByteSize(1),
             ..Config::default()
         };
         let mut problems = Problems::default();
         wrong.problems(&mut problems);
         let found = problems.found().join("\n");
-        for key in ["cluster", "ack_quorum", "write_quorum", "http_listen", "ledger_entries_max", "cache_bytes"] {
+        let keys =
+            ["cluster", "ack_quorum", "write_quorum", "http_listen", "ledger_entries_max", "cache_bytes", "offload"];
+        for key in keys.into_iter().chain(["offload_cache_bytes"]) {
             assert!(found.contains(&format!("{key}: ")), "{key} in {found}");
         }
+        assert!(!found.contains("secret"), "{found}");
         let mut none = Problems::default();
         Config::default().problems(&mut none);
         assert!(none.found().is_empty(), "{none:?}");

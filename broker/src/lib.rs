@@ -20,7 +20,10 @@ mod topic;
 mod intents;
 mod namespaces;
 mod ownership; // Who may serve what.
+mod policies;
 mod schemas;
+mod survey;
+mod upkeep;
 
 mod http; // What administration sees.
 mod metrics;
@@ -53,5 +56,7 @@ pub(crate) struct Context {
     pub(crate) ownership: ownership::Ownership,
     pub(crate) namespaces: namespaces::Namespaces,
     pub(crate) schemas: schemas::Schemas,
+    pub(crate) policies: policies::Policies,
     pub(crate) topics: topic::Topics,
+    pub(crate) upkeep: upkeep::Upkeep,
 }

@@ -4,15 +4,16 @@
 //! `pulsar_consumers_count`. Of each topic, with `cluster`, `namespace` and `topic`: `pulsar_producers_count`,
 //! `pulsar_consumers_count`, `pulsar_subscriptions_count`, `pulsar_in_messages_total`, `pulsar_in_bytes_total`,
 //! `pulsar_out_messages_total`, `pulsar_out_bytes_total`, `pulsar_rate_in`, `pulsar_rate_out` (messages per second),
-//! `pulsar_throughput_in`, `pulsar_throughput_out` (bytes per second), `pulsar_msg_backlog`, `pulsar_storage_size` (bytes).
+//! `pulsar_throughput_in`, `pulsar_throughput_out` (bytes per second), `pulsar_msg_backlog`, `pulsar_storage_size`,
+//! `pulsar_storage_offloaded_size` (bytes). What the room `offload` tells of objects stands there.
 //! Of each subscription, with `subscription` besides: `pulsar_subscription_back_log`, `pulsar_subscription_unacked_messages`,
 //! `pulsar_subscription_msg_rate_out`.
 use daemon::metrics::{Kind, MetricText};
 use futures::StreamExt;
 use proto::TopicName;
 
-use crate::Context;
 use crate::topic::TopicStats;
+use crate::{Context, offload};
 
 /// Topics that are asked at once.
 const AT_ONCE: usize = 32;
@@ -32,7 +33,7 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
         .sample(&[("cluster", cluster)], found.len());
     let consumers = |stats: &TopicStats| stats.subscriptions.values().map(|one| one.consumers.len() as f64).sum();
     type Value<'a> = &'a dyn Fn(&TopicStats) -> f64;
-    let families: [(&str, Kind, &str, Value<'_>); 13] = [
+    let families: [(&str, Kind, &str, Value<'_>); 14] = [
         ("pulsar_subscriptions_count", Kind::Gauge, "subscriptions", &|stats| stats.subscriptions.len() as f64),
         ("pulsar_producers_count", Kind::Gauge, "connected producers", &|stats| stats.publishers.len() as f64),
         ("pulsar_consumers_count", Kind::Gauge, "connected consumers", &consumers),
@@ -48,6 +49,9 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
             stats.subscriptions.values().map(|one| one.msg_backlog as f64).sum()
         }),
         ("pulsar_storage_size", Kind::Gauge, "bytes stored", &|stats| stats.storage_size as f64),
+        ("pulsar_storage_offloaded_size", Kind::Gauge, "of these, bytes in objects", &|stats| {
+            stats.offloaded_storage_size as f64
+        }),
     ];
     for (name, kind, help, value) in families {
         let mut family = page.family(name, kind, help);
@@ -57,6 +61,8 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
         }
     }
     subscriptions(cluster, &found, &mut page);
+    let tier = context.upkeep.tiering().tier();
+    offload::render(tier.stores(), tier.objects(), cluster, context.clock.now_ms(), &mut page);
     page
 }
 

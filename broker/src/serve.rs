@@ -10,18 +10,23 @@ use daemon::metrics::MetricText;
 use daemon::{Drain, Failure, Health, HostPort};
 use ledger::Ledgers;
 use metadata::{MetadataStore, Retry};
+use proto::TopicName;
 use proto::records::BrokerRecord;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
 use crate::connection;
 use crate::http::{self, Pages};
-use crate::log::{EntryCache, LogContext, Rollover};
+use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
 use crate::namespaces::Namespaces;
+use crate::offload::{self, Kinds, Stores};
 use crate::ownership::{Keeping, Ownership, Probe};
+use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
+use crate::upkeep::{self, Tiering, Upkeep};
 use crate::{Clock, Config, Context, intents, metrics};
 
 /// What a broker is given beside its configuration.
@@ -108,18 +113,18 @@ pub async fn serve(
     let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
 
     let Some((ownership, mut keeping)) = register(&config, &house, me, &drain).await? else { return Ok(()) };
-    let (context, log) = assemble(config, house, ownership);
+    let Assembled { context, log, sealed } = assemble(config, house, ownership);
     door.open(&context, log);
 
     let losses = tokio::spawn(unload_what_is_lost(Arc::clone(&context)));
     let (work_drain, connection_drain) = (Drain::new(), Drain::new());
-    let worker = intents::work(
-        Arc::clone(&context.metadata),
-        Arc::clone(&context.ledgers),
-        context.ownership.clone(),
-        work_drain.clone(),
-    );
-    let worker = tokio::spawn(worker);
+    let worker = intents::Worker {
+        metadata: Arc::clone(&context.metadata),
+        ledgers: Arc::clone(&context.ledgers),
+        tier: context.upkeep.tiering().tier().clone(),
+    };
+    let worker = tokio::spawn(worker.work(context.ownership.clone(), work_drain.clone()));
+    let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -141,6 +146,8 @@ pub async fn serve(
     join(http, "HTTP").await;
     losses.abort();
     join(worker, "intents").await;
+    join(upkeep, "upkeep").await;
+    context.upkeep.tiering().stop().await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
@@ -194,8 +201,18 @@ fn peers() -> reqwest::Client {
     client.expect("without TLS and names of its own there is nothing that could fail")
 }
 
+/// The rooms, put together.
+pub(crate) struct Assembled {
+    pub(crate) context: Arc<Context>,
+    pub(crate) log: LogContext,
+    /// Names topics whose ledger was closed, for upkeep.
+    pub(crate) sealed: mpsc::Receiver<TopicName>,
+}
+
 /// Puts the rooms together.
-pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (Arc<Context>, LogContext) {
+pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> Assembled {
+    let (sealing, sealed) = mpsc::channel(upkeep::SEALED_MAX);
+    let tier = object_tier(&config, &house);
     let log = LogContext {
         metadata: Arc::clone(&house.metadata),
         ledgers: Arc::clone(&house.ledgers),
@@ -206,8 +223,10 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
             age_max: Duration::from_secs(config.ledger_age_max_s),
         },
         cache: EntryCache::new(usize::try_from(config.cache_bytes.0).unwrap_or(usize::MAX)),
+        tier: tier.clone(),
         start: house.start.as_str().into(),
         clock: house.clock.clone(),
+        sealed: sealing,
     };
     let owns = ownership.clone();
     let short: String = house.start.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
@@ -217,7 +236,19 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         producer_prefix: format!("{}-{short}", config.cluster),
         clock: house.clock.clone(),
     });
+    let policies = Policies::new(Arc::clone(&house.metadata));
+    let tiering = Tiering::new(tier, policies.clone(), config.offload(), house.clock.clone());
+    let upkeep = Upkeep::new(
+        topics.clone(),
+        policies.clone(),
+        tiering,
+        log.rollover,
+        Duration::from_secs(config.retention_without_subscription_s),
+        house.clock.clone(),
+    );
     let context = Context {
+        policies,
+        upkeep,
         namespaces: namespaces(&config, &house),
         schemas: Schemas::new(Arc::clone(&house.metadata), house.clock.clone()),
         broker: ownership.me().broker.clone(),
@@ -230,7 +261,14 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> (A
         ownership,
         topics,
     };
-    (Arc::new(context), log)
+    Assembled { context: Arc::new(context), log, sealed }
+}
+
+/// Directories are possible because policies may name only the one that is configured.
+fn object_tier(config: &Config, house: &House) -> ObjectTier {
+    let seed = offload::seed(&house.start); // As random as the start's name.
+    let cache_bytes = usize::try_from(config.offload_cache_bytes.0).unwrap_or(usize::MAX);
+    ObjectTier::new(Arc::clone(&house.metadata), Stores::new(seed, Kinds::Directories), cache_bytes, seed)
 }
 
 /// Topics whose bundle another broker has taken are of no use here: their next write would be fenced.

@@ -1,7 +1,10 @@
 //! `geminga`: one process of everything, and the command line client; called by their names, also the broker and the bookie.
 //!
-//! The client goes through the `pulsar` crate and the Pulsar protocol only, so it works against Apache Pulsar as well.
+//! The client goes through the `pulsar` crate and the Pulsar protocol only, and administration through Pulsar's HTTP pages, so that
+//! both work against Apache Pulsar as well.
 mod name; // Which program it is.
+
+mod admin;
 
 mod address; // What a command is given, then the commands.
 mod client;
@@ -22,9 +25,11 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     /// Where the brokers are
     #[arg(long, global = true, env = "GEMINGA_URL", default_value = "pulsar://127.0.0.1:6650", value_name = "URL")]
+    #[arg(display_order = 101)] // Behind what a command takes.
     url: String,
     /// Where their HTTP side is
     #[arg(long, global = true, env = "GEMINGA_ADMIN", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(display_order = 102)]
     admin: String,
     #[command(subcommand)]
     command: Command,
@@ -42,6 +47,8 @@ enum Command {
     Health(health::Arguments),
     /// Pass clients on to brokers whose names mean nothing to them
     Proxy(proxy::Arguments),
+    /// Administrate a server, in the syntax of pulsar-admin
+    Admin(admin::Arguments),
 }
 
 /// The client speaks for itself; what its library logs is for `RUST_LOG`.
@@ -56,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn geminga() -> ExitCode {
-    let Arguments { url, admin, command } = match Arguments::try_parse() {
+    let Arguments { url, admin, command } = match Arguments::try_parse_from(admin::respelled(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => return daemon::answer_command_line(&error),
     };
@@ -76,6 +83,14 @@ fn geminga() -> ExitCode {
         Command::Proxy(arguments) => {
             daemon::supervise("geminga proxy", "info", async |drain| Box::pin(proxy::run(arguments, drain)).await)
         }
+        Command::Admin(arguments) => daemon::supervise("geminga admin", CLIENT_LOG, async |drain| {
+            let now_ms = broker::Clock::system().now_ms();
+            let mut out = std::io::stdout();
+            tokio::select! {
+                outcome = admin::run(arguments, &admin, now_ms, &mut out) => outcome,
+                () = drain.requested() => Err(daemon::Failure::try_again("interrupted; what was asked may have been done")),
+            }
+        }),
     }
 }
 

@@ -67,7 +67,7 @@ async fn bury(links: &Links, ledger: LedgerId, bookies: Vec<BookieId>) -> Result
 /// The ledgers that intents name.
 pub(crate) async fn intended(metadata: &Arc<dyn MetadataStore>) -> Result<Vec<LedgerId>, Error> {
     let mut ledgers = Vec::new();
-    for record in metadata.list_all(keys::INTENTS).await? {
+    for record in metadata.list_all(keys::LEDGER_INTENTS).await? {
         match Intent::decode(record.value).map(|intent| intent.subject) {
             Ok(Some(intent::Subject::DeleteLedger(ledger))) => ledgers.push(LedgerId(ledger)),
             _ => tracing::error!(key = %record.key, "an intent cannot be understood and is left alone"),

@@ -11,7 +11,7 @@ use metadata::{Expect, MetadataStore, Operation, Transaction};
 use parking_lot::Mutex;
 use proto::records::LedgerState;
 use proto::{BookieId, EntryId, LedgerId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::ids::LedgerIds;
 use crate::{Above, Entry, LedgerError, LedgerWriter, Ledgers, QuorumPolicy, Sealed, records};
@@ -23,6 +23,7 @@ pub struct MemoryLedgers {
     ids: Arc<LedgerIds>,
     /// A lock and not a task: held for a few instructions, and tests look inside.
     shared: Arc<Mutex<Shared>>,
+    reads_held: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ impl MemoryLedgers {
     #[must_use]
     pub fn new(metadata: Arc<dyn MetadataStore>) -> Self {
         let ids = Arc::new(LedgerIds::new(metadata.clone()));
-        Self { metadata, ids, shared: Arc::default() }
+        Self { metadata, ids, shared: Arc::default(), reads_held: Arc::new(watch::Sender::new(false)) }
     }
 
     /// The next `create` fails with `error` and leaves nothing.
@@ -88,6 +89,11 @@ impl MemoryLedgers {
     /// The next `read` fails with `error`.
     pub fn fail_next_read(&self, error: LedgerError) {
         self.shared.lock().fail_read = Some(error);
+    }
+
+    /// From now on reads wait before they look, or go on.
+    pub fn hold_reads(&self, held: bool) {
+        self.reads_held.send_replace(held);
     }
 
     /// Fences the writer of `ledger` as a recoverer on another machine would. Entries that were flushed stay.
@@ -209,6 +215,7 @@ impl Ledgers for MemoryLedgers {
         entries: Range<EntryId>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, LedgerError> {
+        let _ = self.reads_held.subscribe().wait_for(|held| !held).await; // The sender lives as long as this.
         let failure = self.shared.lock().fail_read.take();
         if let Some(error) = failure {
             return Err(error);

@@ -11,6 +11,12 @@ pub const LEDGER_IDS: &str = "ids/ledger";
 pub const LEDGERS: &str = "ledgers/";
 /// Before all intents.
 pub const INTENTS: &str = "intents/";
+/// Before all intents to delete ledgers.
+pub const LEDGER_INTENTS: &str = "intents/ledger/";
+/// Before all intents to delete objects.
+pub const OBJECT_INTENTS: &str = "intents/objects/";
+/// Before all topics.
+pub const TOPICS: &str = "topics/";
 /// Before all bookie identities.
 pub const BOOKIES: &str = "bookies/known/";
 /// Before all bookies that take requests. Leased.
@@ -31,13 +37,19 @@ pub fn ledger(ledger: LedgerId) -> String {
 /// The intent to delete a ledger.
 #[must_use]
 pub fn delete_ledger(ledger: LedgerId) -> String {
-    format!("{INTENTS}ledger/{:020}", ledger.0)
+    format!("{LEDGER_INTENTS}{:020}", ledger.0)
 }
 
 /// The intent to delete the objects of one attempt to offload a ledger.
 #[must_use]
 pub fn delete_objects(ledger: LedgerId, attempt: u64) -> String {
-    format!("{INTENTS}objects/{:020}/{attempt:016x}", ledger.0)
+    format!("{}{attempt:016x}", delete_objects_of(ledger))
+}
+
+/// Before the intents to delete objects of one ledger.
+#[must_use]
+pub fn delete_objects_of(ledger: LedgerId) -> String {
+    format!("{OBJECT_INTENTS}{:020}/", ledger.0)
 }
 
 /// A bookie's identity.
@@ -91,19 +103,25 @@ pub fn namespace_policies(namespace: &NamespaceName) -> String {
 /// What is wanted of one topic, before what its namespace says. Give the name without `-partition-N`.
 #[must_use]
 pub fn topic_policies(topic: &TopicName) -> String {
-    format!("policies/topics/{}/{}", topic.namespace(), topic.local())
+    format!("{}{}", policies_of_topics(topic.namespace()), topic.local())
+}
+
+/// Before the policies of a namespace's topics.
+#[must_use]
+pub fn policies_of_topics(namespace: &NamespaceName) -> String {
+    format!("policies/topics/{namespace}/")
 }
 
 /// Before a namespace's topics.
 #[must_use]
 pub fn topics(namespace: &NamespaceName) -> String {
-    format!("topics/{namespace}/")
+    format!("{TOPICS}{namespace}/")
 }
 
 /// A topic's record.
 #[must_use]
 pub fn topic(topic: &TopicName) -> String {
-    format!("topics/{}/{}", topic.namespace(), topic.local())
+    format!("{TOPICS}{}/{}", topic.namespace(), topic.local())
 }
 
 /// Before a namespace's partitioned topics.

@@ -11,7 +11,11 @@ pub mod crash;
 pub mod dashboards;
 pub mod deadline; // Waiting.
 pub mod footprint;
+pub mod goals;
 pub mod lines;
 pub mod offload_read; // Measures the broker's reader of objects itself.
+pub mod plain;
+pub mod space; // Measures one bookie in its own process.
 pub mod speed;
 pub mod tidy; // The house rules as functions over text.
+pub mod tiering; // Drives processes again: what lies in a store, and what reading it costs.

@@ -4,33 +4,41 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::offload::{
-    Attempt, AttemptId, Kinds, Location, Objects, OffloadedLedger, Operation, Sequence, Store, Stores, Uploaded,
-    delete, upload,
+    Attempt, AttemptId, Backend, Kinds, Location, Objects, OffloadedLedger, Operation, Sequence, Store, Stores,
+    Uploaded, delete, upload,
 };
 use bytes::Bytes;
 use daemon::Failure;
 use futures::{Stream, stream};
 use ledger::{Entry, LedgerError, Sealed};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 use proto::{EntryId, LedgerId};
+use tokio::task::JoinHandle;
 
-const RANGE_BYTES: u64 = 16 << 20;
+use crate::goals::Goals;
+use crate::plain::{Plain, SMALLEST, read_ranges};
+
 const READ_BYTES: usize = 1 << 20;
-const ROUNDS: usize = 3;
 
 /// What is written and read.
 #[derive(Debug, Clone)]
 pub struct OffloadReadRun {
     /// In which store. Its credentials come from the environment.
     pub location: Location,
+    /// A client of that store, instead of one made from the environment.
+    pub backend: Option<Backend>,
     /// Payload of the ledger.
     pub bytes: u64,
     /// Of one entry.
     pub entry_bytes: usize,
     /// Of the reader.
     pub cache_bytes: usize,
-    /// That start together, and then as many far apart.
-    pub readers: u32,
+    /// How many start together, one number after the other.
+    pub readers: Vec<u32>,
+    /// That start equally far apart.
+    pub apart: u32,
+    /// Bytes that each of these reads at most; without it they read everything between them.
+    pub apart_bytes: Option<u64>,
     /// Tells runs apart, in names of objects.
     pub seed: u64,
 }
@@ -51,8 +59,11 @@ pub struct OffloadReadReport {
     upload_took: Duration,
     puts: u64,
     verify_gets: u64,
+    plain: Plain,
     rows: Vec<Row>,
-    resident: Vec<(&'static str, u64)>,
+    resident: Vec<(String, u64)>,
+    /// What was missed. Rates of small runs and of builds without optimisation mean nothing.
+    pub goals: Goals,
 }
 
 impl fmt::Display for OffloadReadReport {
@@ -62,21 +73,34 @@ impl fmt::Display for OffloadReadReport {
         let rate = payload_bytes as f64 / 1e6 / self.upload_took.as_secs_f64();
         writeln!(f, "uploaded and read back {bytes} bytes in {objects} objects at {rate:.0} MB/s")?;
         writeln!(f, "  {:.1} PUTs and {:.1} GETs per GB", self.puts as f64 / gb, self.verify_gets as f64 / gb)?;
-        for Row { what, bytes, took, gets } in &self.rows {
-            let (rate, gb) = (*bytes as f64 / 1e6 / took.as_secs_f64(), *bytes as f64 / 1e9);
-            writeln!(f, "{what:<44} {rate:>8.0} MB/s {gets:>6} GETs {:>7.1} per GB", *gets as f64 / gb)?;
+        write!(f, "{}", self.plain)?;
+        for row in &self.rows {
+            let Row { what, bytes, gets, .. } = row;
+            let (rate, gb) = (row.rate(), *bytes as f64 / 1e9);
+            let (ratio, per_gb) = (rate / self.plain.best(), *gets as f64 / gb);
+            writeln!(f, "{what:<40} {rate:>7.0} MB/s, {ratio:.2} of plain, {gets:>6} GETs {per_gb:>6.1} per GB")?;
         }
         for (when, bytes) in &self.resident {
-            writeln!(f, "memory at most {when}: {} MiB", bytes >> 20)?;
+            writeln!(f, "memory at most, {when}: {} MiB", bytes >> 20)?;
         }
-        Ok(())
+        write!(f, "{}", self.goals)
+    }
+}
+
+impl Row {
+    /// MB/s.
+    fn rate(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.took.as_secs_f64()
     }
 }
 
 /// Writes a ledger, reads it in several ways, and removes it.
 pub async fn measure(run: &OffloadReadRun) -> Result<OffloadReadReport, Failure> {
     let stores = Stores::new(run.seed, Kinds::All);
-    let store = stores.open(&run.location).map_err(Failure::usage)?;
+    let store = match &run.backend {
+        Some(backend) => stores.put(&run.location, backend.clone()),
+        None => stores.open(&run.location).map_err(Failure::usage)?,
+    };
     store.probe().await.map_err(Failure::usage)?;
     let topic = "persistent://public/default/offload-read".parse().map_err(Failure::internal)?;
     let id = AttemptId(run.seed);
@@ -102,36 +126,62 @@ async fn measure_attempt(
         upload_took: began.elapsed(),
         puts: made(Operation::Put) - puts,
         verify_gets: made(Operation::Get) - gets,
+        plain: Plain::default(),
         rows: Vec::new(),
-        resident: vec![("while uploading", peak_and_reset())],
+        resident: vec![("uploading".into(), peak_and_reset())],
+        goals: Goals::default(),
     };
     let Uploaded { objects, bytes, .. } = uploaded;
     let ledger = OffloadedLedger { store: run.location.clone(), attempt: attempt.clone(), objects, bytes };
-    for round in 0..ROUNDS {
-        for at_once in [1, 2] {
-            let what = format!("round {round}: plain GETs of 16 MiB, {at_once} at once");
-            let read = row(store, what, plain(store, &ledger, at_once)).await?;
-            report.rows.push(read);
-        }
+    read_plainly(store, &ledger, &mut report.plain).await?;
+    let mut parts: Vec<(String, Vec<(u64, u64)>)> = Vec::new();
+    for readers in &run.readers {
+        let what = if *readers == 1 { "one reader".into() } else { format!("{readers} readers together") };
+        parts.push((what, vec![(0, entries); *readers as usize]));
+    }
+    let share = entries / u64::from(run.apart.max(1));
+    let each = run.apart_bytes.map_or(share, |bytes| share.min(bytes / run.entry_bytes as u64));
+    let far = (share * run.entry_bytes as u64) as f64 / 1e9;
+    let apart = (0..u64::from(run.apart)).map(|at| (at * share, each)).collect();
+    parts.push((format!("{} readers {far:.2} GB apart", run.apart), apart));
+    for (what, parts) in parts {
         peak_and_reset();
         let reader = Objects::new(stores.clone(), run.cache_bytes);
-        let what = format!("round {round}: one reader");
-        let read = row(store, what, read_on(&reader, &ledger, 0, entries, run.entry_bytes)).await?;
-        report.rows.push(read);
-        report.resident.push(("with one reader", peak_and_reset()));
+        let reads = parts.into_iter().map(|(first, count)| {
+            let (reader, ledger, size) = (reader.clone(), ledger.clone(), run.entry_bytes);
+            // Tasks of their own, as consumers have them.
+            tokio::spawn(async move { read_on(&reader, &ledger, first, count, size).await })
+        });
+        report.rows.push(row(store, what.clone(), all(reads)).await?);
+        report.resident.push((what, peak_and_reset()));
     }
-    let reader = Objects::new(stores.clone(), run.cache_bytes);
-    let together = (0..run.readers).map(|_| read_on(&reader, &ledger, 0, entries, run.entry_bytes));
-    let what = format!("{} readers that start together", run.readers);
-    report.rows.push(row(store, what, all(together)).await?);
-    report.resident.push(("with readers that start together", peak_and_reset()));
-    let reader = Objects::new(stores.clone(), run.cache_bytes);
-    let share = entries / u64::from(run.readers);
-    let apart = (0..u64::from(run.readers)).map(|at| read_on(&reader, &ledger, at * share, share, run.entry_bytes));
-    let what = format!("{} readers far apart", run.readers);
-    report.rows.push(row(store, what, all(apart)).await?);
-    report.resident.push(("with readers far apart", peak_and_reset()));
+    read_plainly(store, &ledger, &mut report.plain).await?;
+    judge(run, &mut report);
     Ok(report)
+}
+
+fn judge(run: &OffloadReadRun, report: &mut OffloadReadReport) {
+    let (plain, gb) = (report.plain.best(), report.uploaded.bytes as f64 / 1e9);
+    let goals = &mut report.goals;
+    let is_large = SMALLEST <= report.uploaded.bytes;
+    if is_large {
+        goals.at_most("PUTs per GB", report.puts as f64 / gb, 20.0);
+    }
+    let alone = report.rows.iter().zip(&run.readers).find(|(_, readers)| **readers == 1).map(|(row, _)| row.gets);
+    for (row, readers) in report.rows.iter().zip(run.readers.iter().map(Some).chain([None])) {
+        goals.at_least(&format!("{}: share of plain requests", row.what), row.rate() / plain, 0.7);
+        if readers == Some(&1) {
+            if is_large {
+                goals.at_most("GETs per GB of one reader", row.gets as f64 / gb, 70.0);
+            }
+            if matches!(run.location, Location::Directory { .. }) {
+                goals.at_least("MB/s of one reader from a local directory", row.rate(), 400.0);
+            }
+        }
+        if let (Some(_), Some(alone)) = (readers, alone) {
+            goals.at_most(&format!("{}: GETs per GET of one", row.what), row.gets as f64 / alone.max(1) as f64, 1.2);
+        }
+    }
 }
 
 async fn row(store: &Store, what: String, read: impl Future<Output = Result<u64, Failure>>) -> Result<Row, Failure> {
@@ -140,27 +190,24 @@ async fn row(store: &Store, what: String, read: impl Future<Output = Result<u64,
     Ok(Row { what, bytes, took: began.elapsed(), gets: store.requests().made(Operation::Get) - gets })
 }
 
-async fn all(reads: impl Iterator<Item = impl Future<Output = Result<u64, Failure>>>) -> Result<u64, Failure> {
-    Ok(futures::future::try_join_all(reads).await?.into_iter().sum())
+async fn all(reads: impl Iterator<Item = JoinHandle<Result<u64, Failure>>>) -> Result<u64, Failure> {
+    futures::future::try_join_all(reads).await.map_err(Failure::internal)?.into_iter().sum()
 }
 
-/// Ranges of 16 MiB of all objects, as the crate gives them.
-async fn plain(store: &Store, ledger: &OffloadedLedger, at_once: usize) -> Result<u64, Failure> {
-    use futures::{StreamExt, TryStreamExt};
-    let objects: Arc<dyn ObjectStore> = store.objects().clone();
-    let mut ranges = Vec::new();
+/// All objects, as the crate gives them.
+async fn read_plainly(store: &Store, ledger: &OffloadedLedger, plain: &mut Plain) -> Result<(), Failure> {
+    let mut objects = Vec::new();
     for number in 0..ledger.objects {
         let path = store.path(&ledger.attempt.object(number));
-        let size = objects.head(&path).await.map_err(Failure::internal)?.size;
-        let starts = (0..size).step_by(RANGE_BYTES as usize);
-        ranges.extend(starts.map(|start| (path.clone(), start..(start + RANGE_BYTES).min(size))));
+        let size = store.objects().head(&path).await.map_err(Failure::internal)?.size;
+        objects.push((path, size));
     }
-    let read = |(path, range)| {
-        let objects = objects.clone();
-        async move { objects.get_range(&path, range).await }
-    };
-    let read = stream::iter(ranges).map(read).buffered(at_once);
-    read.try_fold(0, async |sum, bytes| Ok(sum + bytes.len() as u64)).await.map_err(Failure::internal)
+    for at_once in [1, 2] {
+        let began = Instant::now();
+        let bytes = read_ranges(store.objects(), &objects, at_once).await?;
+        plain.note(at_once, bytes, began.elapsed());
+    }
+    Ok(())
 }
 
 /// Reads as a consumer of the topic would, and looks at each entry's number.

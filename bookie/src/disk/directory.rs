@@ -92,6 +92,11 @@ impl Disk for Directory {
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn room(&self) -> io::Result<u64> {
+        let numbers = rustix::fs::statvfs(&self.path)?;
+        Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
+    }
 }
 
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub struct SimDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     files: Vec<Content>,
     names: BTreeMap<String, usize>,
@@ -36,22 +36,26 @@ struct State {
     syncs: u64,
     fails_at: Option<u64>,
     lazy: bool,
+    /// Bytes of all files together, at most. No limit unless one is set.
+    size: Option<u64>,
+    read: u64,
+    written: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Write>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Write {
     Bytes { offset: usize, bytes: Vec<u8> },
     Length(usize),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Change {
     Put(String, usize),
     Rename(String, String),
@@ -111,6 +115,12 @@ impl SimDisk {
         Self::default()
     }
 
+    /// Another disk that holds the same, to go on from here in more than one way. Handles of this one are not handles of it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
+    }
+
     /// Loses power and comes back. All handles of before are dead, the lock is free, failures are over.
     pub fn lose_power(&self, seed: u64) {
         let mut seed = Seed::new(seed);
@@ -145,6 +155,11 @@ impl SimDisk {
         state.fails_at = Some(state.operations + operations);
     }
 
+    /// From now on operations go through again, as if the disk had only been away.
+    pub fn recover(&self) {
+        self.state.lock().fails_at = None;
+    }
+
     /// From now on a sync returns at once and makes nothing durable, as if answers were given before it. For showing that
     /// a check finds this.
     pub fn sync_nothing(&self) {
@@ -156,6 +171,19 @@ impl SimDisk {
     pub fn operations(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.operations, state.syncs)
+    }
+
+    /// Bytes that were read and written.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.read, state.written)
+    }
+
+    /// From now on the disk has `bytes` of room, beside what its files take already. It is only told, not enforced.
+    pub fn set_room(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        state.size = Some(state.used() + bytes);
     }
 
     /// Changes a file's durable bytes behind everyone's back. Does nothing when there is no such file.
@@ -190,6 +218,10 @@ impl State {
     fn change(&mut self, change: Change) {
         change.apply(&mut self.names);
         self.changes.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|file| self.files[*file].bytes.len() as u64).sum()
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -254,6 +286,10 @@ impl Disk for SimDisk {
             Ok(())
         })
     }
+
+    fn room(&self) -> io::Result<u64> {
+        self.with(|state| Ok(state.size.map_or(u64::MAX, |size| size.saturating_sub(state.used()))))
+    }
 }
 
 #[derive(Debug)]
@@ -274,6 +310,9 @@ impl Handle {
         self.with(|state, file| {
             let content = &mut state.files[file];
             write.apply(&mut content.bytes, || true);
+            if let Write::Bytes { bytes, .. } = &write {
+                state.written += bytes.len() as u64;
+            }
             content.unsynced.push(write);
         })
     }
@@ -303,6 +342,7 @@ impl DiskFile for Handle {
             let from = place(offset).min(content.len());
             let count = bytes.len().min(content.len() - from);
             bytes[..count].copy_from_slice(&content[from..from + count]);
+            state.read += count as u64;
             count
         })
     }

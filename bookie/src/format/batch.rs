@@ -119,6 +119,11 @@ impl Record {
 
     /// Appends the header. The payload must follow.
     pub(crate) fn append(&self, generation: Generation, buffer: &mut AlignedBuffer) {
+        buffer.extend(&self.header(generation));
+    }
+
+    /// The header, for a file of this generation.
+    pub(crate) fn header(&self, generation: Generation) -> [u8; RECORD_HEADER] {
         let mut header = [0; RECORD_HEADER];
         header[0] = self.kind.code();
         put(&mut header, 8, &self.ledger.0.to_le_bytes());
@@ -129,7 +134,7 @@ impl Record {
         put(&mut header, 44, &self.size.to_le_bytes());
         let crc = header_crc(&header, generation);
         put(&mut header, 4, &crc.to_le_bytes());
-        buffer.extend(&header);
+        header
     }
 
     /// The record whose header begins `bytes`, if the header is whole and of this file's present life.

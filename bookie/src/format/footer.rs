@@ -33,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) flags: RowFlags,
     /// Over the run's index entries.
     pub(crate) crc: u32,
+    /// Of the run's records with their headers, and of entries deleted before the segment was sealed. Version 1 has zero here.
+    pub(crate) bytes: u32,
 }
 
 /// What the trailer says.
@@ -78,31 +80,41 @@ pub(crate) fn decode_index(bytes: &[u8]) -> Vec<IndexEntry> {
         .collect()
 }
 
-/// A footer to be written at `footer.data_end`, with the rows' offsets and CRCs, the counts and the lengths filled in. `runs` are in
-/// the order of ledgers and entries.
-pub(crate) fn encode_footer(mut footer: Footer, runs: &mut [(Row, Vec<IndexEntry>)]) -> (AlignedBuffer, Footer) {
+/// A footer as it is written: the trailer vouches for the body, so the body must be durable first.
+#[derive(Debug)]
+pub(crate) struct EncodedFooter {
+    /// Index and directory, from `footer.data_end` on.
+    pub(crate) body: AlignedBuffer,
+    /// The file's last block.
+    pub(crate) trailer: AlignedBuffer,
+    pub(crate) footer: Footer,
+}
+
+/// A footer for a file that is to be at least `length_min` long, with the rows' offsets and CRCs, the counts and the lengths
+/// filled in. `runs` are in the order of ledgers and entries.
+pub(crate) fn encode_footer(mut footer: Footer, length_min: u64, runs: &mut [(Row, Vec<IndexEntry>)]) -> EncodedFooter {
     let count: usize = runs.iter().map(|(_, entries)| entries.len()).sum();
     let size = count * INDEX_ENTRY + runs.len() * ROW;
-    let mut buffer = AlignedBuffer::with_capacity(size.next_multiple_of(BLOCK) + BLOCK);
+    let mut body = AlignedBuffer::with_capacity(size);
     let mut piece = Vec::new();
     for (row, entries) in runs.iter_mut() {
         piece.clear();
         entries.iter().for_each(|entry| put_index(&mut piece, entry));
-        row.offset = footer.data_end + buffer.len() as u64;
+        row.offset = footer.data_end + body.len() as u64;
         row.count = u32::try_from(entries.len()).expect("runs are short");
         row.crc = run_crc(&piece, footer.generation);
-        buffer.extend(&piece);
+        body.extend(&piece);
     }
-    footer.rows_offset = footer.data_end + buffer.len() as u64;
+    footer.rows_offset = footer.data_end + body.len() as u64;
     footer.rows = runs.len() as u64;
-    let from = buffer.len();
-    runs.iter().for_each(|(row, _)| buffer.extend(&row.encode()));
-    footer.rows_crc = crc32c::crc32c(&buffer.bytes()[from..]);
-    let trailer_at = buffer.len().next_multiple_of(BLOCK);
-    buffer.resize(trailer_at + BLOCK);
-    footer.file_length = footer.data_end + buffer.len() as u64;
-    footer.write(&mut buffer.bytes_mut()[trailer_at..]);
-    (buffer, footer)
+    let from = body.len();
+    runs.iter().for_each(|(row, _)| body.extend(&row.encode()));
+    footer.rows_crc = crc32c::crc32c(&body.bytes()[from..]);
+    body.resize(body.len().next_multiple_of(BLOCK));
+    footer.file_length = (footer.data_end + body.len() as u64 + BLOCK as u64).max(length_min);
+    let mut trailer = AlignedBuffer::zeroed(BLOCK);
+    footer.write(trailer.bytes_mut());
+    EncodedFooter { body, trailer, footer }
 }
 
 impl Row {
@@ -117,6 +129,7 @@ impl Row {
         bytes[44] = u8::from(self.flags.fenced);
         bytes[45] = u8::from(self.flags.deleted);
         put(&mut bytes, 48, &self.crc.to_le_bytes());
+        put(&mut bytes, 52, &self.bytes.to_le_bytes());
         bytes
     }
 
@@ -130,6 +143,7 @@ impl Row {
             count: u32_at(bytes, 40),
             flags: RowFlags { fenced: bytes[44] != 0, deleted: bytes[45] != 0 },
             crc: u32_at(bytes, 48),
+            bytes: u32_at(bytes, 52),
         }
     }
 }
@@ -139,6 +153,11 @@ impl Footer {
     pub(crate) fn rows(&self, bytes: &[u8]) -> Option<Vec<Row>> {
         let bytes = bytes.get(..self.rows_bytes())?;
         (crc32c::crc32c(bytes) == self.rows_crc).then(|| bytes.chunks_exact(ROW).map(Row::decode).collect())
+    }
+
+    /// Where the trailer lies in the file.
+    pub(crate) fn trailer_offset(&self) -> u64 {
+        self.file_length - BLOCK as u64
     }
 
     /// How many bytes the rows take.

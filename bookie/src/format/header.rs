@@ -5,8 +5,12 @@ use super::{Generation, SegmentId, put, u32_at, u64_at};
 use crate::disk::{AlignedBuffer, BLOCK};
 
 const MAGIC: [u8; 8] = *b"GEMSEGMT";
-/// What this version writes and the only one it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// What this version writes.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The first that it reads.
+const FORMAT_VERSION_MIN: u32 = 1;
+/// From this on a directory had a manifest before it had a segment.
+pub(crate) const VERSION_WITH_MANIFEST: u32 = 2;
 const NAME_BYTES_MAX: usize = 64;
 const BOOKIE_AT: usize = 32;
 const CLUSTER_AT: usize = 100;
@@ -44,12 +48,21 @@ impl SegmentHeader {
         buffer
     }
 
+    /// Of a whole header of any version.
+    pub(crate) fn version(block: &[u8]) -> Option<u32> {
+        match Self::decode(block) {
+            Ok(_) => Some(u32_at(block, 8)),
+            Err(HeaderError::Version(version)) => Some(version),
+            Err(HeaderError::Damaged) => None,
+        }
+    }
+
     pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderError> {
         if block.len() < BLOCK || block[..8] != MAGIC || u32_at(block, 12) != crc32c::crc32c(&block[16..BLOCK]) {
             return Err(HeaderError::Damaged);
         }
         let version = u32_at(block, 8);
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(HeaderError::Version(version));
         }
         let bookie = name_at(block, BOOKIE_AT).and_then(|name| name.parse().ok());

@@ -5,18 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use proto::EntryId;
 
+use super::seal::write_footer;
 use super::zero_ahead::{AHEAD, CHUNK, ZeroAhead};
-use super::{HEADER_END, Segments};
+use super::{Begun, HEADER_END, Segments};
 use crate::disk::{AlignedBuffer, DiskFile};
 use crate::error::JournalError;
-use crate::format::{Footer, Generation, IndexEntry, Row, SegmentId, encode_footer};
-use crate::index::OpenSegment;
+use crate::format::{Generation, SegmentId};
 use crate::seed::Seed;
 
-/// Index entries that one directory row covers: what a reader fetches at once.
-const RUN_ENTRIES: usize = 2048;
 /// Zeros are made durable in groups of this size, so that the journal's syncs have no growth of the file to carry.
 const ZEROS_PER_SYNC: u64 = 4 << 20;
 /// Batches from here on are bound by bandwidth: zeros before them would only double the bytes.
@@ -28,6 +25,15 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) segment: SegmentId,
     pub(crate) generation: Generation,
+}
+
+/// How busy the journal is: whoever can wait asks for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pressure {
+    /// Written since the start.
+    pub(crate) batches: u64,
+    /// The last one was bound by the disk's bandwidth.
+    pub(crate) flood: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +53,10 @@ struct State {
     /// The disk refused. The journal will hear of it itself.
     unprepared: bool,
     flood: bool,
+    batches: u64,
     to_seal: VecDeque<SegmentId>,
+    /// The disk refused. They are tried again when the next segment is full.
+    unsealed: Vec<SegmentId>,
     stopping: bool,
 }
 
@@ -92,6 +101,7 @@ impl Keeper {
     pub(crate) fn claim(&self, end: u64, batch_bytes: u64) {
         let mut state = self.state.lock();
         state.flood = FLOOD_BATCH <= batch_bytes;
+        state.batches += 1;
         while state.active.as_mut().is_some_and(|kept| !kept.zeros.claim(end)) {
             self.finished.wait(&mut state);
         }
@@ -107,6 +117,8 @@ impl Keeper {
         while state.preparing {
             self.finished.wait(&mut state);
         }
+        let unsealed = std::mem::take(&mut state.unsealed);
+        state.to_seal.extend(unsealed);
         if let Some(full) = state.active.take() {
             state.to_seal.push_back(full.active.segment);
         }
@@ -114,8 +126,8 @@ impl Keeper {
             Some(next) => next,
             None => {
                 let generation = self.generation();
-                let file = self.segments.create(segment, generation)?;
-                self.kept(Active { file, segment, generation })
+                let Begun { file, written } = self.segments.begin(segment, generation)?;
+                self.kept(Active { file, segment, generation }, written)
             }
         };
         assert_eq!(kept.active.segment, segment, "segments follow each other");
@@ -125,6 +137,18 @@ impl Keeper {
         drop(state);
         self.work.notify_one();
         Ok(active)
+    }
+
+    /// How busy the journal is.
+    pub(crate) fn pressure(&self) -> Pressure {
+        let state = self.state.lock();
+        Pressure { batches: state.batches, flood: state.flood }
+    }
+
+    /// Whether nobody has locked what the journal locks for each batch.
+    #[cfg(test)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.state.try_lock().is_some()
     }
 
     /// One piece of work, if there is any.
@@ -172,8 +196,8 @@ impl Keeper {
         Generation(self.generations.lock().next())
     }
 
-    fn kept(&self, active: Active) -> Kept {
-        let zeros = ZeroAhead::new(HEADER_END, self.segments.options.segment_bytes);
+    fn kept(&self, active: Active, written: u64) -> Kept {
+        let zeros = ZeroAhead::new(HEADER_END, written, self.segments.options.segment_bytes);
         Kept { active, zeros, unsynced: 0 }
     }
 
@@ -183,6 +207,7 @@ impl Keeper {
                 let length = usize::try_from(chunk.end - chunk.start).expect("a chunk is small");
                 let outcome = active.file.write_at(chunk.start, &self.zeros.bytes()[..length]);
                 let outcome = outcome.and_then(|()| if sync { active.file.sync() } else { Ok(()) });
+                self.segments.traffic.zeros.add(chunk.end - chunk.start);
                 if let Err(error) = &outcome {
                     // Not the journal's bytes: it goes on and finds out itself whether the disk is broken.
                     tracing::warn!(segment = active.segment.0, %error, "cannot zero ahead");
@@ -190,11 +215,13 @@ impl Keeper {
                 self.finish(&active, &chunk, outcome.is_ok());
             }
             Work::Prepare(segment, generation) => {
-                let outcome = self.segments.create(segment, generation);
+                let outcome = self.segments.begin(segment, generation);
                 let mut state = self.state.lock();
                 state.preparing = false;
                 match outcome {
-                    Ok(file) => state.next = Some(self.kept(Active { file, segment, generation })),
+                    Ok(Begun { file, written }) => {
+                        state.next = Some(self.kept(Active { file, segment, generation }, written));
+                    }
                     // The journal cannot create it either, and ends the process.
                     Err(error) => {
                         state.unprepared = true;
@@ -220,8 +247,9 @@ impl Keeper {
 
     fn seal(&self, segment: SegmentId) {
         if let Err(error) = seal(&self.segments, segment) {
-            // It stays in memory and is scanned at the next start.
+            // It stays in memory; if the process ends before it is sealed, it is scanned at the next start.
             tracing::warn!(segment = segment.0, %error, "cannot seal a segment");
+            self.state.lock().unsealed.push(segment);
         }
     }
 }
@@ -274,51 +302,11 @@ impl Kept {
     }
 }
 
-/// Cuts off what lies behind the last batch, appends the footer, and lets the index forget the single entries.
+/// Appends the footer and lets the index forget the single entries.
 fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
     let Some((open, extent)) = segments.index.read().open_segment(segment) else { return Ok(()) };
-    let mut runs = runs(&open);
-    let footer = Footer {
-        segment,
-        generation: extent.generation,
-        data_end: extent.data_end,
-        before: open.before,
-        sequence: open.sequence,
-        rows: 0,
-        rows_offset: 0,
-        rows_crc: 0,
-        file_length: 0,
-    };
-    let (buffer, footer) = encode_footer(footer, &mut runs);
-    let file = segments.file(segment)?;
-    file.set_length(footer.data_end)?;
-    file.write_at(footer.data_end, buffer.bytes())?;
-    file.sync()?;
-    segments.index.write().seal(segment, runs.into_iter().map(|(row, _)| row));
+    let (rows, bytes) = write_footer(segments.file(segment)?.as_ref(), segment, &extent, &open)?;
+    segments.traffic.upkeep.add(bytes);
+    segments.index.write().seal(segment, &rows);
     Ok(())
-}
-
-fn runs(open: &OpenSegment) -> Vec<(Row, Vec<IndexEntry>)> {
-    let mut ledgers: Vec<_> = open.ledgers.iter().collect();
-    ledgers.sort_unstable_by_key(|(ledger, _)| **ledger);
-    let mut runs = Vec::with_capacity(ledgers.len());
-    for (ledger, held) in ledgers {
-        let nothing: &[IndexEntry] = &[]; // A ledger that was only fenced or deleted here has a row as well.
-        let pieces: Vec<&[IndexEntry]> =
-            if held.entries.is_empty() { vec![nothing] } else { held.entries.chunks(RUN_ENTRIES).collect() };
-        for piece in pieces {
-            let row = Row {
-                ledger: *ledger,
-                first: piece.first().map_or(EntryId::FIRST, |entry| entry.entry),
-                end: piece.last().map_or(EntryId::FIRST, |entry| entry.entry.next()),
-                confirmed: held.confirmed,
-                offset: 0,
-                count: 0,
-                flags: held.flags,
-                crc: 0,
-            };
-            runs.push((row, piece.to_vec()));
-        }
-    }
-    runs
 }

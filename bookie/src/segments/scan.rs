@@ -1,5 +1,6 @@
 //! Reading a segment that has no footer: which batches are whole, where that ends, and what it proves.
 use std::io;
+use std::sync::Arc;
 
 use crate::disk::{AlignedBuffer, BLOCK, DiskFile};
 use crate::format::{
@@ -12,15 +13,23 @@ const WINDOW: usize = 1 << 20;
 
 /// Gives the bytes of a file at any place, reading ahead.
 #[derive(Debug)]
-pub(crate) struct Window<'a> {
-    file: &'a dyn DiskFile,
+pub(crate) struct Window {
+    file: Arc<dyn DiskFile>,
     buffer: AlignedBuffer,
     offset: u64,
+    /// Bytes fetched at a time.
+    size: usize,
+    /// Of all that was fetched.
+    pub(crate) bytes_read: u64,
 }
 
-impl<'a> Window<'a> {
-    pub(crate) fn new(file: &'a dyn DiskFile) -> Self {
-        Self { file, buffer: AlignedBuffer::with_capacity(WINDOW), offset: 0 }
+impl Window {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self::of_size(file, WINDOW)
+    }
+
+    pub(crate) fn of_size(file: Arc<dyn DiskFile>, size: usize) -> Self {
+        Self { file, buffer: AlignedBuffer::with_capacity(size), offset: 0, size, bytes_read: 0 }
     }
 
     /// `length` bytes from `offset` on, fewer where the file ends. The length must be bounded by the caller.
@@ -30,8 +39,9 @@ impl<'a> Window<'a> {
             self.offset = offset / BLOCK as u64 * BLOCK as u64;
             let wanted = usize::try_from(offset - self.offset).expect("within a block") + length;
             self.buffer.clear();
-            self.buffer.resize(wanted.max(WINDOW).next_multiple_of(BLOCK));
+            self.buffer.resize(wanted.max(self.size).next_multiple_of(BLOCK));
             let count = self.file.read_at(self.offset, self.buffer.bytes_mut())?;
+            self.bytes_read += count as u64;
             self.buffer.resize(count);
         }
         let from = usize::try_from(offset - self.offset).expect("the window begins in the same block");
@@ -65,8 +75,13 @@ pub(crate) struct Scan {
 
 /// Reads all batches and then looks for heads behind the place where they end: a head that is there was written after all before
 /// it had been synced.
-pub(crate) fn scan(file: &dyn DiskFile, segment: SegmentId, generation: Generation, length: u64) -> io::Result<Scan> {
-    let mut window = Window::new(file);
+pub(crate) fn scan(
+    file: &Arc<dyn DiskFile>,
+    segment: SegmentId,
+    generation: Generation,
+    length: u64,
+) -> io::Result<Scan> {
+    let mut window = Window::new(file.clone());
     let mut found = Scan { batches: Vec::new(), whole_end: HEADER_END, proven: HEADER_END, clean: true };
     let mut at = HEADER_END;
     while at < length {
@@ -109,7 +124,7 @@ impl Scan {
     }
 }
 
-fn records(window: &mut Window<'_>, head: BatchHead) -> io::Result<ScannedBatch> {
+fn records(window: &mut Window, head: BatchHead) -> io::Result<ScannedBatch> {
     let end = head.offset + u64::from(head.length);
     let mut at = head.offset + BATCH_HEADER as u64;
     let mut batch = ScannedBatch { head, records: Vec::new(), damage: None };
@@ -140,8 +155,9 @@ pub(crate) fn read_run(
     run: &crate::index::Run,
 ) -> io::Result<Option<Vec<IndexEntry>>> {
     let length = run.count as usize * crate::format::INDEX_ENTRY;
-    let from = run.offset / BLOCK as u64 * BLOCK as u64;
-    let skip = usize::try_from(run.offset - from).expect("within a block");
+    let offset = u64::from(run.offset);
+    let from = offset / BLOCK as u64 * BLOCK as u64;
+    let skip = usize::try_from(offset - from).expect("within a block");
     let mut buffer = AlignedBuffer::zeroed((skip + length).next_multiple_of(BLOCK));
     let count = file.read_at(from, buffer.bytes_mut())?;
     let Some(bytes) = buffer.bytes()[..count].get(skip..skip + length) else { return Ok(None) };

@@ -1,16 +1,18 @@
-//! What a start finds: sealed segments are believed by their footers, others are scanned, and whatever was not proven to be synced
-//! is handed to the journal to be appended again.
+//! What a start finds: the manifest says which segments count, sealed ones are believed by their footers, others are scanned, and
+//! whatever was not proven to be synced is handed to the journal to be appended again.
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::scan::{Scan, Window, scan};
-use super::{HEADER_END, Options, Segments};
-use crate::disk::{AlignedBuffer, BLOCK, Disk, DiskFile};
+use super::seal::read_footer;
+use super::{HEADER_END, Options, Segments, Spares, manifest};
+use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{
-    FORMAT_VERSION, Footer, Generation, HeaderError, Kind, Place, RECORD_HEADER, Record, Row, SegmentHeader, SegmentId,
+    FORMAT_VERSION, Footer, Generation, HeaderError, Kind, Listed, Manifest, Place, RECORD_HEADER, Record, Row,
+    SegmentHeader, SegmentId,
 };
 use crate::identity::Identity;
 use crate::index::{Extent, Index};
@@ -28,6 +30,10 @@ pub(crate) struct Recovered {
     pub(crate) synced: Place,
     /// Found whole, but not proven to be synced.
     pub(crate) again: Vec<(Record, Bytes)>,
+    /// What the manifest says of the journal's segments: those before it count only if they are listed.
+    pub(crate) settled: SegmentId,
+    /// The first number that no sorted segment has.
+    pub(crate) next_sorted: SegmentId,
 }
 
 #[derive(Debug)]
@@ -42,23 +48,31 @@ struct Loaded {
     generation: Generation,
     file: Arc<dyn DiskFile>,
     content: Content,
+    /// As the manifest has it.
+    listed: Option<Listed>,
 }
 
 /// Reads a claimed directory.
 pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Recovered, OpenError> {
-    let mut loaded = load_all(disk.as_ref(), identity)?;
+    let names = disk.list().map_err(|error| OpenError::disk(disk.place(), "list", error))?;
+    let manifest = manifest::load(disk.as_ref(), identity, &names)?;
+    let spares = sweep(disk.as_ref(), &manifest, &names, options.segment_bytes)
+        .map_err(|error| OpenError::disk(disk.place(), "clear the leftovers in", error))?;
+    let mut loaded = load_all(disk.as_ref(), identity, &manifest, &names)?;
     remove_unused(disk.as_ref(), &mut loaded)?;
     let ends = proven_ends(disk.as_ref(), &loaded)?;
 
-    let mut index = Index::default();
+    let Manifest { next: settled, sequence, marks, .. } = manifest;
+    let mut index = Index::new(marks, settled, sequence);
     for (segment, end) in loaded.iter().zip(&ends) {
         segment.enter(*end, &mut index);
     }
-    let last = loaded.last().map(|last| last.segment);
-    let sequence = loaded.iter().filter_map(Loaded::sequence).max().map_or(0, |last| last + 1);
-    let synced = last.zip(ends.last()).map_or(Place::default(), |(segment, end)| Place { segment, offset: *end });
+    // The journal's segments come last, in order.
+    let last = loaded.last().zip(ends.last()).filter(|(last, _)| !last.segment.is_sorted());
+    let synced = last.map_or(Place::default(), |(last, end)| Place { segment: last.segment, offset: *end });
+    let (segment, sequence) = (index.next_segment(), index.next_sequence());
 
-    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index));
+    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, spares));
     let mut again = Vec::new();
     let mut seen = HashSet::new(); // A start that lost power while it appended again leaves records twice.
     for (segment, end) in loaded.iter().zip(&ends) {
@@ -68,23 +82,59 @@ pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -
             }
         })?;
     }
+    let sorted = names.iter().filter_map(|name| SegmentId::from_file_name(name)).filter(|segment| segment.is_sorted());
+    let next_sorted = sorted.max().map_or(SegmentId::FIRST_SORTED, SegmentId::next);
     let scanned = loaded.iter().filter(|loaded| matches!(loaded.content, Content::Scanned(_)));
     let to_seal = scanned.map(|loaded| loaded.segment).collect();
-    let segment = last.map_or(SegmentId::FIRST, SegmentId::next);
-    Ok(Recovered { segments, to_seal, segment, sequence, synced, again })
+    Ok(Recovered { segments, to_seal, segment, sequence, synced, again, settled, next_sorted })
 }
 
-fn load_all(disk: &dyn Disk, identity: &Identity) -> Result<Vec<Loaded>, OpenError> {
-    let names = disk.list().map_err(|error| OpenError::disk(disk.place(), "list", error))?;
-    // Sorted names are sorted ids. Segments are never removed from the middle: giving space back, when it comes, must
-    // leave a durable mark of what it took.
-    let ids: Vec<_> = names.iter().filter_map(|name| SegmentId::from_file_name(name)).collect();
-    for (expected, found) in (SegmentId::FIRST.0..).map(SegmentId).zip(&ids) {
-        if expected != *found {
-            return Err(OpenError::SegmentMissing { path: disk.place().join(expected.file_name()) });
+/// Puts away what does not count: segments that a manifest has replaced, or that were made for one that was never written.
+fn sweep(disk: &dyn Disk, manifest: &Manifest, names: &[String], segment_bytes: u64) -> std::io::Result<Spares> {
+    let spares = Spares::new(segment_bytes);
+    spares.find(disk, names)?;
+    let listed: HashSet<_> = manifest.segments.iter().map(|listed| listed.segment).collect();
+    for name in names {
+        let Some(segment) = SegmentId::from_file_name(name) else { continue };
+        let follows = !segment.is_sorted() && manifest.next <= segment;
+        if !follows && !listed.contains(&segment) {
+            spares.free(disk, name)?;
         }
     }
-    let mut loaded = Vec::with_capacity(ids.len());
+    Ok(spares)
+}
+
+/// The segments that count: sorted ones, then the journal's in order.
+fn load_all(
+    disk: &dyn Disk,
+    identity: &Identity,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<Vec<Loaded>, OpenError> {
+    let mut loaded = Vec::new();
+    let missing = |segment: SegmentId| OpenError::SegmentMissing { path: disk.place().join(segment.file_name()) };
+    let there: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let mut listed = manifest.segments.clone();
+    listed.sort_unstable_by_key(|listed| (!listed.segment.is_sorted(), listed.segment));
+    for listed in listed {
+        if !there.contains(listed.segment.file_name().as_str()) {
+            return Err(missing(listed.segment));
+        }
+        match load(disk, identity, listed.segment)? {
+            Some(found) if found.generation == listed.generation => {
+                loaded.push(Loaded { listed: Some(listed), ..found });
+            }
+            _ => return Err(corrupt(disk, listed.segment, 0, "the segment's header")),
+        }
+    }
+    // Sorted names are sorted ids.
+    let ids = names.iter().filter_map(|name| SegmentId::from_file_name(name));
+    let ids: Vec<_> = ids.filter(|id| !id.is_sorted() && manifest.next <= *id).collect();
+    for (expected, found) in (manifest.next.0..).map(SegmentId).zip(&ids) {
+        if expected != *found {
+            return Err(missing(expected));
+        }
+    }
     for segment in &ids {
         match load(disk, identity, *segment)? {
             Some(found) => loaded.push(found),
@@ -102,7 +152,7 @@ fn load(disk: &dyn Disk, identity: &Identity, segment: SegmentId) -> Result<Opti
     let file = disk.open(&segment.file_name()).map_err(fault)?;
     // A torn tail may leave a length that is no whole block.
     let length = file.length().map_err(fault)? / BLOCK as u64 * BLOCK as u64;
-    let mut window = Window::new(file.as_ref());
+    let mut window = Window::new(file.clone());
     let header = match SegmentHeader::decode(window.get(0, BLOCK).map_err(fault)?) {
         Ok(header) => header,
         Err(HeaderError::Version(found)) => {
@@ -128,36 +178,18 @@ fn load(disk: &dyn Disk, identity: &Identity, segment: SegmentId) -> Result<Opti
         return Err(corrupt(disk, segment, 0, "the segment's number"));
     }
     let generation = header.generation;
-    let content = match sealed(file.as_ref(), segment, generation, length).map_err(fault)? {
+    let content = match read_footer(&file, segment, generation).map_err(fault)? {
         Some((footer, rows)) => Content::Sealed(footer, rows),
-        None => Content::Scanned(scan(file.as_ref(), segment, generation, length).map_err(fault)?),
+        None => Content::Scanned(scan(&file, segment, generation, length).map_err(fault)?),
     };
-    Ok(Some(Loaded { segment, generation, file, content }))
+    Ok(Some(Loaded { segment, generation, file, content, listed: None }))
 }
 
-fn sealed(
-    file: &dyn DiskFile,
-    segment: SegmentId,
-    generation: Generation,
-    length: u64,
-) -> std::io::Result<Option<(Footer, Vec<Row>)>> {
-    let Some(trailer_at) = length.checked_sub(BLOCK as u64).filter(|at| HEADER_END <= *at) else { return Ok(None) };
-    let mut block = AlignedBuffer::zeroed(BLOCK);
-    file.read_at(trailer_at, block.bytes_mut())?;
-    let Some(footer) = Footer::read(block.bytes(), segment, generation, length) else { return Ok(None) };
-    // The trailer's own check has bounded the rows by the file.
-    let mut window = Window::new(file);
-    let rows = footer.rows(window.get(footer.rows_offset, footer.rows_bytes())?);
-    if rows.is_none() {
-        tracing::warn!(segment = segment.0, "a footer is damaged, the segment is scanned instead");
-    }
-    Ok(rows.map(|rows| (footer, rows)))
-}
-
-/// Segments that were prepared and never written to go, so that restarts leave nothing behind.
+/// Segments that were prepared and never written to go, so that restarts leave nothing behind. A file that was used before is
+/// not known to be one: it is sealed without an entry, and dropped.
 fn remove_unused(disk: &dyn Disk, loaded: &mut Vec<Loaded>) -> Result<(), OpenError> {
     let unused = |content: &Content| matches!(content, Content::Scanned(scan) if scan.batches.is_empty() && scan.clean);
-    while let Some(last) = loaded.pop_if(|last| unused(&last.content)) {
+    while let Some(last) = loaded.pop_if(|last| last.listed.is_none() && unused(&last.content)) {
         remove(disk, last.segment)?;
     }
     Ok(())
@@ -177,8 +209,8 @@ fn proven_ends(disk: &dyn Disk, loaded: &[Loaded]) -> Result<Vec<u64>, OpenError
     let named: HashMap<_, _> =
         loaded.iter().filter_map(Loaded::before).map(|place| (place.segment, place.offset)).collect();
     let mut ends = Vec::with_capacity(loaded.len());
-    for Loaded { segment, content, .. } in loaded {
-        let named = named.get(segment).copied();
+    for Loaded { segment, content, listed, .. } in loaded {
+        let named = listed.map(|listed| listed.data_end).or_else(|| named.get(segment).copied());
         let (whole_end, end, damage) = match content {
             Content::Sealed(footer, _) => (footer.data_end, named.unwrap_or(0).max(footer.data_end), None),
             Content::Scanned(scan) => {
@@ -202,20 +234,14 @@ impl Loaded {
         }
     }
 
-    fn sequence(&self) -> Option<u64> {
-        match &self.content {
-            Content::Sealed(footer, _) => Some(footer.sequence),
-            Content::Scanned(scan) => scan.batches.last().map(|batch| batch.head.sequence),
-        }
-    }
-
     /// Puts what is proven into the index.
     fn enter(&self, end: u64, index: &mut Index) {
-        let extent = Extent { generation: self.generation, data_end: end };
         match &self.content {
-            Content::Sealed(_, rows) => index.load(self.segment, extent, rows),
+            Content::Sealed(footer, rows) => {
+                index.load(self.segment, Extent::new(self.generation, end), footer.sequence, rows);
+            }
             Content::Scanned(scan) => {
-                index.begin(self.segment, Extent { data_end: HEADER_END, ..extent });
+                index.begin(self.segment, Extent::new(self.generation, HEADER_END));
                 for batch in scan.batches.iter().filter(|batch| batch.head.end() <= end) {
                     let place = Place { segment: self.segment, offset: batch.head.end() };
                     let records = batch.records.iter().map(|(record, offset)| (record, *offset));
@@ -229,7 +255,7 @@ impl Loaded {
     fn unproven(&self, end: u64, segments: &Segments, again: &mut dyn FnMut(Record, Bytes)) -> Result<(), OpenError> {
         let Content::Scanned(scan) = &self.content else { return Ok(()) };
         let fault = |error| OpenError::disk(segments.path(self.segment), "read", error);
-        let mut window = Window::new(self.file.as_ref());
+        let mut window = Window::new(self.file.clone());
         for batch in scan.batches.iter().filter(|batch| end < batch.head.end()) {
             for (record, offset) in &batch.records {
                 let index = segments.index.read();

@@ -22,9 +22,10 @@ pub(crate) struct ZeroAhead {
 }
 
 impl ZeroAhead {
-    /// For a file that is written up to `appended` and will not grow beyond `limit`.
-    pub(crate) fn new(appended: u64, limit: u64) -> Self {
-        Self { limit, appended, zeroed: appended, zeroing: None }
+    /// For a file that the journal has taken up to `appended`, whose blocks were written up to `written`, be it in an earlier life, and
+    /// that will not grow beyond `limit`.
+    pub(crate) fn new(appended: u64, written: u64, limit: u64) -> Self {
+        Self { limit, appended, zeroed: appended.max(written), zeroing: None }
     }
 
     /// The journal is about to write up to `end`. `false`: a chunk in its way is being zeroed, ask again when that has finished.
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn zeros_stay_within_reach_and_below_the_limit() {
-        let mut zeros = ZeroAhead::new(4096, 64 << 20);
+        let mut zeros = ZeroAhead::new(4096, 0, 64 << 20);
         let mut reached = 4096;
         while let Some(chunk) = zeros.begin(AHEAD) {
             assert_eq!(chunk.start, reached, "chunks leave no hole");
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_journal_waits_for_a_begun_chunk_in_its_way_and_for_no_other() {
-        let mut zeros = ZeroAhead::new(0, 64 << 20);
+        let mut zeros = ZeroAhead::new(0, 0, 64 << 20);
         assert_eq!(zeros.begin(AHEAD), Some(0..CHUNK));
         assert_eq!(zeros.begin(AHEAD), None, "one at a time");
         assert!(!zeros.claim(4096));
@@ -106,8 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_an_earlier_life_need_no_zeros() {
+        let mut zeros = ZeroAhead::new(4096, 64 << 20, 64 << 20);
+        assert_eq!(zeros.begin(AHEAD), None);
+        let mut shorter = ZeroAhead::new(4096, 8 << 20, 64 << 20);
+        assert_eq!(shorter.begin(AHEAD), Some(8 << 20..(8 << 20) + CHUNK), "where it ends they go on");
+        assert!(zeros.claim(63 << 20) && zeros.begin(AHEAD).is_none());
+    }
+
+    #[test]
     fn after_a_failure_nothing_more_is_zeroed() {
-        let mut zeros = ZeroAhead::new(0, 64 << 20);
+        let mut zeros = ZeroAhead::new(0, 0, 64 << 20);
         zeros.begin(AHEAD).unwrap();
         zeros.finish(false);
         assert!(zeros.claim(4096));
@@ -117,7 +127,7 @@ mod tests {
     #[test]
     fn zeros_and_appends_never_overlap() {
         let mut seed = Seed::new(1);
-        let (mut zeros, mut taken, mut begun) = (ZeroAhead::new(0, 32 << 20), 0, None::<Range<u64>>);
+        let (mut zeros, mut taken, mut begun) = (ZeroAhead::new(0, 0, 32 << 20), 0, None::<Range<u64>>);
         for _ in 0..10_000 {
             if seed.below(2) == 0 {
                 let end = taken + seed.below(CHUNK);

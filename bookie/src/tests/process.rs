@@ -23,10 +23,17 @@ fn the_shipped_file_equals_the_defaults() {
 
 #[test]
 fn every_fault_of_a_configuration_is_named() {
-    let set = ["metadata=redb://x", "segment_bytes=1 MiB", "cluster=a b", "listen=[::]:8000", "nonsense=1"];
+    let set = [
+        "metadata=redb://x",
+        "segment_bytes=1 MiB",
+        "cluster=a b",
+        "listen=[::]:8000",
+        "rewrite_bytes_per_s=0",
+        "nonsense=1",
+    ];
     let sources = Sources { set: set.map(str::to_owned).to_vec(), ..Sources::default() };
     let failure = load::<Config>(&sources).unwrap_err();
-    for expected in ["metadata", "segment_bytes", "cluster", "http_listen", "nonsense"] {
+    for expected in ["metadata", "segment_bytes", "cluster", "http_listen", "rewrite_bytes_per_s", "nonsense"] {
         assert!(failure.message.contains(expected), "no {expected} in {failure}");
     }
 }

@@ -164,10 +164,7 @@ fn an_entry_larger_than_a_segment_is_kept() {
 #[test]
 fn the_index_of_a_backlog_is_small() {
     let disk = SimDisk::new();
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    Identity::claim(shared.as_ref()).unwrap();
-    identity().store(shared.as_ref()).unwrap();
-    let mut store = Store::open(shared, &identity(), Options { segment_bytes: 4 << 20, ..options() }).unwrap();
+    let mut store = open_sized(&disk, 1, 4 << 20).unwrap();
     for entry in 0..50 {
         store.step((0..1000).map(|ledger| add(ledger, ledger, entry, 1000)).collect()).unwrap();
         while store.turn() {}

@@ -101,3 +101,52 @@ async fn a_failed_disk_ends_every_session_and_says_so() {
     assert!(!session.send(vec![add(0, 1, 0, 100)]));
     assert_eq!(receiver.recv().await, None);
 }
+
+/// Goal: threads that read while segments are dropped, rewritten and used again get every entry that is held.
+/// Method: most ledgers are deleted, so that a pass begins at once; one is read over and over until it is done.
+#[tokio::test]
+async fn readers_and_writers_go_on_while_space_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let bookie = running(directory.path());
+    let (session, mut receiver) = bookie.handle().connect();
+    for round in 0..40 {
+        session.send((0..400).map(|n| add(n, 1 + n % 10, round * 40 + n / 10, 1000)).collect());
+        answers(&mut receiver, 400).await;
+    }
+    session.send((1..=8).map(|ledger| delete(ledger, ledger)).collect());
+    answers(&mut receiver, 8).await;
+    let segments = bookie.handle().shared.segments.clone();
+    let done = || 0 < segments.traffic.rewritten.get();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let (mut next, mut reads_left) = (1600, 50);
+    while 0 < reads_left {
+        assert!(std::time::Instant::now() < deadline, "nothing was rewritten");
+        reads_left -= u32::from(done());
+        for first in (0..1600).step_by(400) {
+            session.send(vec![read(1, 9, first, first + 400), read(2, 10, first, first + 400), add(3, 9, next, 100)]);
+            next += 1;
+            for answer in answers(&mut receiver, 3).await {
+                assert_eq!(answer.status(), Status::Ok, "{answer:?}");
+                assert!(answer.entries.is_empty() || answer.entries.len() == 400);
+                let expected = |entry: u64| payload(answer.ledger, entry, 1000);
+                assert!(answer.entries.iter().all(|entry| entry.payload == expected(entry.entry)));
+            }
+        }
+    }
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().starts_with("sorted-")));
+    let mut page = daemon::metrics::MetricText::new();
+    bookie.handle().write_metrics(&mut page);
+    let page = page.finish();
+    assert!(page.lines().any(|line| line == "bookie_DELETED_LEDGER_TOTAL 8"), "{page}");
+    assert!(page.lines().any(|line| line == "bookie_MAJOR_COMPACTION_TOTAL 0"), "{page}");
+    assert!(page.lines().any(|line| line.starts_with("bookie_spare_segments ") && !line.ends_with(" 0")), "{page}");
+    drop((session, segments)); // The directory's lock goes with its last holder.
+    tokio::task::spawn_blocking(move || bookie.stop()).await.unwrap();
+    let bookie = running(directory.path());
+    let (session, mut receiver) = bookie.handle().connect();
+    session.send(vec![read(1, 9, 0, 400), read(2, 1, 0, 1)]);
+    let mut found = answers(&mut receiver, 2).await;
+    found.sort_by_key(|answer| answer.id);
+    assert_eq!((found[0].entries.len(), found[1].status()), (400, Status::Deleted));
+}

@@ -6,7 +6,7 @@ use proto::{EntryId, LedgerId};
 use super::encode;
 use super::log::{Batch, CursorEnd, Queue};
 use super::replay::apply;
-use super::{Change, Cursors};
+use super::{Change, Cursors, Need};
 use crate::log::{List, LogError, LogReader, RecordOwner};
 
 /// A log shorter than this is not rewritten.
@@ -25,6 +25,8 @@ pub(super) struct Flusher {
     reader: LogReader,
     /// As after the last flush, or the one under way.
     cursors: Cursors,
+    /// While there are none. Counted from the load: what was before is not known.
+    nobody_since: u64,
     ledger: Option<Open>,
 }
 
@@ -40,17 +42,31 @@ struct Open {
 
 impl Flusher {
     pub(super) fn new(record: RecordOwner, reader: LogReader, cursors: Cursors) -> Self {
-        Self { record, reader, cursors, ledger: None }
+        let nobody_since = record.context().clock.now_ms();
+        Self { record, reader, cursors, nobody_since, ledger: None }
+    }
+
+    /// What is needed of the topic, as it is written. To be asked between flushes only: within one, `cursors` is ahead of what is durable.
+    pub(super) fn need(&self) -> Need {
+        match self.cursors.values().map(|cursor| cursor.acks.mark()).min() {
+            Some(lowest) => Need::From(lowest),
+            None => Need::NobodySince(self.nobody_since),
+        }
     }
 
     pub(super) async fn run(mut self: Box<Self>, queue: std::sync::Arc<Queue>) {
         let guard = Guard(&queue);
         loop {
-            let Batch { changes, receipts, closing } = queue.next_batch().await;
+            let Batch { changes, receipts, asked, closing } = queue.next_batch().await;
             let outcome = self.flush(changes).await;
-            if let Err(error) = &outcome {
-                tracing::warn!(topic = %self.record.topic(), %error, "the cursor log cannot be written");
-                queue.fail(error);
+            match &outcome {
+                Ok(()) => asked.into_iter().for_each(|asked| {
+                    let _ = asked.send(self.need()); // Who asked may have gone away.
+                }),
+                Err(error) => {
+                    tracing::warn!(topic = %self.record.topic(), %error, "the cursor log cannot be written");
+                    queue.fail(error);
+                }
             }
             receipts.into_iter().for_each(|receipt| receipt.answer(outcome.clone()));
             match (outcome, closing) {
@@ -75,8 +91,12 @@ impl Flusher {
         }
         let changes: Vec<Change> = changes.into_iter().map(|change| self.keep_age(change)).collect();
         let entries = encode::changes(&changes);
+        let somebody = !self.cursors.is_empty();
         let Self { reader, cursors, .. } = self;
         reader.with_chain(|chain| changes.into_iter().for_each(|change| apply(cursors, change, chain)));
+        if somebody || !self.cursors.is_empty() {
+            self.nobody_since = self.record.context().clock.now_ms();
+        }
         let (Some(open), Some(entries)) = (&mut self.ledger, entries) else {
             return self.open().await; // The opening snapshot says it all.
         };

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::flush::Flusher;
-use super::{AckDelta, AckSet, Change, Cursor, Cursors};
+use super::{AckDelta, AckSet, Change, Cursor, Cursors, Need};
 use crate::clock::Clock;
 use crate::log::{LogError, LogReader, RecordOwner};
 
@@ -94,6 +94,23 @@ struct Shared {
     clock: Clock,
     /// A lock and not a task, because it holds what the task is made of, and then the task.
     writer: Mutex<Writer>,
+    /// Shared by those who make subscriptions or move them back, held alone while a trim rests on where they stand.
+    /// An asynchronous lock and not a task: both wait for storage in between, both are rare, and an idle topic must not cost a task.
+    puts: Arc<RwLock<()>>,
+}
+
+/// While it is held, no subscription comes into being, and none moves back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    need: Need,
+    _alone: OwnedRwLockWriteGuard<()>,
+}
+
+impl Held {
+    /// What durable subscriptions need at least.
+    pub(crate) fn need(&self) -> Need {
+        self.need
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +139,8 @@ struct Waiting {
     gathering: HashMap<Arc<str>, usize>,
     bytes: usize,
     receipts: Vec<AckReceipt>,
+    /// Who wants to know what is needed, once all this is written.
+    asked: Vec<oneshot::Sender<Need>>,
     /// When the oldest change has waited long enough.
     due: Option<Instant>,
     closing: Option<oneshot::Sender<Result<CursorEnd, LogError>>>,
@@ -133,6 +152,7 @@ struct Waiting {
 pub(super) struct Batch {
     pub(super) changes: Vec<Change>,
     pub(super) receipts: Vec<AckReceipt>,
+    pub(super) asked: Vec<oneshot::Sender<Need>>,
     /// It is the last.
     pub(super) closing: Option<oneshot::Sender<Result<CursorEnd, LogError>>>,
 }
@@ -149,16 +169,17 @@ impl CursorLog {
         let clock = record.context().clock.clone();
         let flusher = Box::new(Flusher::new(record, reader, cursors));
         let writer = Mutex::new(Writer::Idle(Some(flusher)));
-        Self { shared: Arc::new(Shared { queue, clock, writer }) }
+        Self { shared: Arc::new(Shared { queue, clock, writer, puts: Arc::default() }) }
     }
 
-    /// Makes or replaces a subscription. Durable when it returns.
+    /// Makes or replaces a subscription. Durable when it returns. Waits while a trim rests on where subscriptions stand.
     pub(crate) async fn put(
         &self,
         name: &Arc<str>,
         acks: AckSet,
         properties: HashMap<String, String>,
     ) -> Result<(), LogError> {
+        let _together = self.shared.puts.read().await;
         let created_at = self.shared.clock.now_ms();
         self.durable(Change::Put(name.clone(), Cursor { acks, properties, created_at })).await
     }
@@ -173,6 +194,26 @@ impl CursorLog {
         let room = self.shared.queue.push(Change::Acknowledged(name.clone(), delta), receipt);
         self.start();
         room
+    }
+
+    /// What durable subscriptions need of the topic. It may need less at once, and more when a subscription is made or moved back.
+    pub(crate) async fn need(&self) -> Result<Need, LogError> {
+        let asked = {
+            let writer = self.shared.writer.lock();
+            match &*writer {
+                // Nothing has changed, and nobody is about to write: no reason to start a task.
+                Writer::Idle(Some(flusher)) if self.shared.queue.is_empty() => return Ok(flusher.need()),
+                _ => self.shared.queue.ask()?,
+            }
+        };
+        self.start();
+        asked.await.map_err(|_| self.shared.queue.error())
+    }
+
+    /// Keeps subscriptions from being made or moved back, once those that are on their way are written down, and says what is needed then.
+    pub(crate) async fn hold(&self) -> Result<Held, LogError> {
+        let alone = self.shared.puts.clone().write_owned().await;
+        Ok(Held { need: self.need().await?, _alone: alone })
     }
 
     /// Returns once there is room again. Cancel safe.
@@ -244,6 +285,24 @@ impl Queue {
         room
     }
 
+    fn is_empty(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.changes.is_empty() && !waiting.closed
+    }
+
+    /// What is needed once everything that waits now is written.
+    fn ask(&self) -> Result<oneshot::Receiver<Need>, LogError> {
+        let (asked, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            drop(waiting);
+            return Err(self.error());
+        }
+        waiting.asked.push(asked);
+        self.wake.notify_one();
+        Ok(answer)
+    }
+
     /// `false`: it was closed before.
     fn close(&self, done: oneshot::Sender<Result<CursorEnd, LogError>>) -> bool {
         let mut waiting = self.waiting.lock();
@@ -261,11 +320,13 @@ impl Queue {
         loop {
             let due = {
                 let mut waiting = self.waiting.lock();
-                if waiting.closing.is_some() || waiting.due.is_some_and(|due| due <= Instant::now()) {
+                let due = waiting.due.is_some_and(|due| due <= Instant::now());
+                if due || waiting.closing.is_some() || !waiting.asked.is_empty() {
                     let closed = waiting.closed;
                     let taken = std::mem::replace(&mut *waiting, Waiting { closed, ..Waiting::default() });
                     self.room.send_replace(Room::Enough);
-                    return Batch { changes: taken.changes, receipts: taken.receipts, closing: taken.closing };
+                    let Waiting { changes, receipts, asked, closing, .. } = taken;
+                    return Batch { changes, receipts, asked, closing };
                 }
                 waiting.due
             };

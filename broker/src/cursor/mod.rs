@@ -12,6 +12,8 @@ mod replay; // and how it is read again.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use proto::Position;
+
 pub(crate) use ackset::{AckDelta, AckSet};
 pub(crate) use log::{AckReceipt, CursorEnd, CursorLog, Room};
 pub(crate) use replay::replay;
@@ -25,6 +27,15 @@ pub(crate) struct Cursor {
     pub properties: HashMap<String, String>,
     /// Milliseconds since 1970.
     pub created_at: u64,
+}
+
+/// What the durable subscriptions of a topic still need of it, as far as that is durable itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// There has been no durable subscription since then, in milliseconds since 1970.
+    NobodySince(u64),
+    /// Every one has acknowledged everything below, and one needs what lies there.
+    From(Position),
 }
 
 /// All durable subscriptions of a topic, by name.

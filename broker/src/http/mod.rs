@@ -11,7 +11,9 @@ mod owner; // Asking the broker that has a topic.
 mod clusters; // Pages, from the outside inwards.
 mod lookup;
 mod names;
+mod offload;
 mod partitioned;
+mod policies;
 mod schemas;
 mod topics;
 
@@ -25,7 +27,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{map_request, map_response};
 use axum::response::Response;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 
 use crate::Context;
 use crate::log::LogContext;
@@ -92,7 +94,12 @@ fn admin() -> Router<Pages> {
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema/{version}", get(schemas::version))
         .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));
-    let paths = Router::new().merge(clusters).merge(names).merge(persistent()).merge(non_persistent());
+    let names = names.nest("/namespaces", policies::of_namespaces());
+    let ours = Router::new()
+        .route("/geminga/offload/scrub", post(offload::scrub))
+        .route("/geminga/offload/status", get(offload::status))
+        .route("/geminga/offload/cost", get(offload::cost));
+    let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
     Router::new().nest("/admin/v2", paths)
 }
 
@@ -100,6 +107,9 @@ fn persistent() -> Router<Pages> {
     let topic = Router::new()
         .route("/", put(topics::create).delete(topics::delete))
         .route("/unload", put(topics::unload))
+        .route("/trim", post(topics::trim))
+        .route("/truncate", delete(topics::truncate))
+        .route("/offload", put(offload::begin).get(offload::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))
         .route("/lastMessageId", get(topics::last_message_id))
@@ -114,6 +124,7 @@ fn persistent() -> Router<Pages> {
         )
         .route("/partitioned-stats", get(partitioned::stats))
         .route("/partitioned-internalStats", get(partitioned::internal_stats))
+        .merge(policies::of_topics())
         .route("/{*feature}", any(topics::not_built));
     Router::new()
         .route("/persistent/{tenant}/{namespace}", get(topics::list))

@@ -3,7 +3,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use proto::NamespaceName;
-use proto::records::BrokerRecord;
+use proto::records::{BrokerRecord, PoliciesRecord};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,7 @@ use super::topics::{Force, namespace_name, of_namespace};
 use super::{Answer, Pages, Refusal};
 use crate::namespaces::{TenantChange, TopicMode};
 use crate::ownership::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, Bundles, Owner};
+use crate::policies::{self, Level};
 
 type NamespacePath = Path<(String, String)>;
 
@@ -76,9 +77,11 @@ fn bundles_json(boundaries: &[u32]) -> Value {
 }
 
 pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespace)): NamespacePath) -> Answer {
-    let record = pages.context.namespaces.namespace(&namespace_name(&tenant, &namespace)?).await?;
+    let name = namespace_name(&tenant, &namespace)?;
+    let record = pages.context.namespaces.namespace(&name).await?;
+    let set = pages.context.policies.set_at(&Level::Namespace(name)).await?;
     let cluster = &pages.context.config.cluster;
-    let mut policies = json!({
+    let mut shown = json!({
         "auth_policies": {"namespace_auth": {}, "destination_auth": {}, "subscription_auth_roles": {}},
         "replication_clusters": [cluster], "allowed_clusters": [], "backlog_quota_map": {}, "clusterDispatchRate": {},
         "topicDispatchRate": {}, "subscriptionDispatchRate": {}, "replicatorDispatchRate": {},
@@ -88,12 +91,11 @@ pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespac
         "is_allow_auto_update_schema": true, "schema_validation_enforced": false, "subscription_types_enabled": [],
         "properties": {}, "migrated": false, "clusterThatCanDeleteNamespace": cluster,
     });
-    let kept: Map<String, Value> = serde_json::from_str(&record.policies).unwrap_or_default();
-    for (name, value) in kept {
-        policies[name] = value;
+    for (name, value) in policies::shown_of_namespace(&set) {
+        shown[name] = value;
     }
-    policies["bundles"] = bundles_json(&record.boundaries);
-    Ok(body::json(policies))
+    shown["bundles"] = bundles_json(&record.boundaries);
+    Ok(body::json(shown))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,10 +108,10 @@ pub(super) struct BundleCount {
 struct NewNamespace {
     bundles: Bundles,
     clusters: Vec<String>,
-    policies: String,
+    policies: PoliciesRecord,
 }
 
-/// Policies are kept and shown, apart from those that are fields of their own.
+/// The JSON of a namespace holds its policies, and beside them what is no policy.
 fn new_namespace(body: &Bytes, count: Option<i64>) -> Result<NewNamespace, Refusal> {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
@@ -141,8 +143,7 @@ fn new_namespace(body: &Bytes, count: Option<i64>) -> Result<NewNamespace, Refus
             }
         },
     };
-    let policies = if policies.is_empty() { String::new() } else { Value::Object(policies).to_string() };
-    Ok(NewNamespace { bundles, clusters, policies })
+    Ok(NewNamespace { bundles, clusters, policies: policies::of_new_namespace(policies)? })
 }
 
 pub(super) async fn create_namespace(
@@ -153,7 +154,7 @@ pub(super) async fn create_namespace(
 ) -> Answer {
     let name = namespace_name(&tenant, &namespace)?;
     let NewNamespace { bundles, clusters, policies } = new_namespace(&body, query.bundles)?;
-    pages.context.namespaces.create_namespace(&name, &bundles, &clusters, policies).await?;
+    pages.context.namespaces.create_namespace(&name, &bundles, &clusters, &policies).await?;
     Ok(done())
 }
 
@@ -310,7 +311,7 @@ impl Pages {
     }
 }
 
-/// Everything else that Apache Pulsar can do with a namespace: mostly policies.
+/// Everything else that Apache Pulsar can do with a namespace.
 pub(super) async fn not_built(
     State(pages): State<Pages>,
     method: Method,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::body::MessageId;
-use super::{Pages, Refusal};
+use super::{Pages, Refusal, offload};
 use crate::ownership::Owner;
 use crate::topic::{SubscribeAt, TopicError, TopicHandle};
 
@@ -27,6 +27,10 @@ pub(super) enum Ask {
     InternalStats,
     LastMessageId,
     Unload,
+    Trim,
+    Truncate,
+    Offload { before: MessageId },
+    OffloadProgress,
     Delete { force: bool },
     Subscriptions,
     Subscribe { name: String, start: MessageId },
@@ -45,6 +49,10 @@ impl Ask {
             Self::InternalStats => (Method::GET, "/internalStats".into(), None),
             Self::LastMessageId => (Method::GET, "/lastMessageId".into(), None),
             Self::Unload => (Method::PUT, "/unload".into(), None),
+            Self::Trim => (Method::POST, "/trim".into(), None),
+            Self::Truncate => (Method::DELETE, "/truncate".into(), None),
+            Self::Offload { before } => (Method::PUT, "/offload".into(), Some(json!(before))),
+            Self::OffloadProgress => (Method::GET, "/offload".into(), None),
             Self::Delete { force } => (Method::DELETE, format!("?force={force}"), None),
             Self::Subscriptions => (Method::GET, "/subscriptions".into(), None),
             Self::Subscribe { name, start } => (Method::PUT, subscription(name), Some(json!(start))),
@@ -175,6 +183,10 @@ impl Pages {
                 json!({"ledgerId": signed(id.ledger_id), "entryId": signed(id.entry_id), "partitionIndex": partition,
                        "batchIndex": id.batch_index.unwrap_or(-1), "batchSize": 0})
             }),
+            Ask::Trim => return Ok(self.context.upkeep.trim(handle).await.map(|()| Value::Null)?),
+            Ask::Truncate => return Ok(self.context.upkeep.truncate(handle).await.map(|()| Value::Null)?),
+            Ask::Offload { before } => return offload::begin_here(self, handle, before),
+            Ask::OffloadProgress => Ok(offload::shown(&handle.offload_progress())),
             Ask::Subscriptions => handle.subscriptions().await.map(|names| json!(names)),
             Ask::Unsubscribe { name, force } => handle.delete_subscription(name, *force).await.map(|()| Value::Null),
             Ask::SkipAll { name } => handle.skip_all(name).await.map(|()| Value::Null),

@@ -9,6 +9,7 @@ use crate::namespaces::{ChangeError, NamespaceError};
 use crate::ownership::OwnershipError;
 use crate::schemas::SchemaError;
 use crate::topic::TopicError;
+use crate::upkeep::UpkeepError;
 
 /// A status and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,9 +114,22 @@ impl From<LogError> for Refusal {
             LogError::DataMissing { .. } | LogError::Corrupt { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
-            LogError::Fenced { .. } | LogError::Closed | LogError::Ledger(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            LogError::Fenced { .. }
+            | LogError::Outdated { .. }
+            | LogError::Closed
+            | LogError::Object(_)
+            | LogError::Ledger(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+impl From<UpkeepError> for Refusal {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::Policies(metadata) => {
+                Self { reason: UpkeepError::Policies(metadata.clone()).to_string(), ..metadata.into() }
             }
+            UpkeepError::Topic(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,7 @@
 //! The pages in process, over a store in memory. Texts and codes are those that Apache Pulsar 4.0.8 gave to the same requests.
+mod offload;
+mod policies;
+
 use axum::body::{Body, to_bytes};
 use metadata::MemoryStore;
 use proto::records::BrokerRecord;
@@ -7,7 +10,7 @@ use tower_service::Service;
 
 use super::*;
 use crate::ownership::{Keeping, Ownership, Probe};
-use crate::serve::{House, OtherMetrics, assemble};
+use crate::serve::{Assembled, House, OtherMetrics, assemble};
 use crate::{Clock, Config};
 
 struct Broker {
@@ -38,7 +41,7 @@ async fn broker_at(store: &MemoryStore, name: &str, http: &str) -> Broker {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let probe = Probe::network(client.clone());
     let (ownership, keeping) = Ownership::start(me.clone(), metadata, clock, probe).await.unwrap();
-    let (context, log) = assemble(config, house, ownership);
+    let Assembled { context, log, .. } = assemble(config, house, ownership);
     context.namespaces.bootstrap("instance").await.unwrap();
     let pages = Pages { context, log, peers: client };
     let router = outside(router(pages.clone()), &me.start);
@@ -195,8 +198,8 @@ async fn namespaces_are_made_as_tools_make_them() {
             ("DELETE", "/namespaces/public/n1", "", 204, ""),
             ("DELETE", "/namespaces/public/nix", "", 404, "Namespace public/nix does not exist."),
             ("POST", "/namespaces/public/n2/permissions/role", r#"["produce"]"#, 501, "Authorization is not enabled"),
-            ("POST", "/namespaces/public/n2/retention", "{}", 501, ""),
-            ("POST", "/namespaces/public/nix/retention", "{}", 404, "Namespace does not exist"),
+            ("POST", "/namespaces/public/n2/persistence", "{}", 501, ""),
+            ("POST", "/namespaces/public/nix/persistence", "{}", 404, "Namespace does not exist"),
         ])
         .await;
     let policies = broker.json("/namespaces/public/n3").await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use proto::{Domain, NamespaceName, TopicName};
 use serde::Deserialize;
 use serde_json::Value;
@@ -151,6 +151,24 @@ pub(super) async fn unload(
     headers: HeaderMap,
 ) -> Answer {
     pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Unload, &headers).await
+}
+
+/// Takes out what may leave, of all partitions.
+pub(super) async fn trim(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+) -> Answer {
+    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Trim, &headers).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+pub(super) async fn truncate(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+) -> Answer {
+    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Truncate, &headers).await
 }
 
 pub(super) async fn stats(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {

@@ -87,7 +87,7 @@ impl TopicLog {
             && let Some(writer) = self.next.take()
         {
             self.tail.open(writer.ledger(), now_ms);
-            self.reader.opened(writer.ledger());
+            self.reader.opened(writer.ledger(), now_ms);
             self.writer = Some(writer);
         }
         self.send(now_ms);
@@ -98,6 +98,12 @@ impl TopicLog {
             let record = self.record.clone();
             self.creating = Some(spawn(async move { record.create_ledger(List::Entries).await }));
         }
+    }
+
+    /// Closes the open ledger, if it is still this one and has entries. Returns at once.
+    pub(crate) fn roll(&mut self, ledger: LedgerId) {
+        self.tail.roll(ledger);
+        self.flush();
     }
 
     /// Bytes appended and not settled: take no more when they are too many.
@@ -245,7 +251,10 @@ impl TopicLog {
                 let (ledger, _) = self.tail.current().expect("only a ledger ends");
                 let durable = self.tail.ended(sealed);
                 let shown = self.show(durable);
-                self.reader.sealed(ledger, sealed, self.record.context().clock.now_ms());
+                let context = self.record.context();
+                self.reader.sealed(ledger, sealed, context.clock.now_ms());
+                // When nobody listens or there is no room, the next walk finds it.
+                let _ = context.sealed.try_send(self.record.topic().clone());
                 return shown;
             }
             Event::Created(Ok(writer)) => self.next = Some(writer),
@@ -262,7 +271,7 @@ impl TopicLog {
     fn show(&mut self, durable: Option<Durable>) -> Option<(Position, usize)> {
         let Durable { first, entries } = durable?;
         let count = entries.len();
-        self.reader.confirmed(first, entries);
+        self.reader.confirmed(first, entries, self.record.context().clock.now_ms());
         Some((first, count))
     }
 }

@@ -1,8 +1,12 @@
 //! The chain: which positions exist, and in which order. Pure.
+use std::sync::Arc;
+
 use proto::{EntryId, LedgerId, Position};
 
+use crate::offload::OffloadedLedger;
+
 /// A ledger of the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChainLedger {
     /// Which.
     pub ledger: LedgerId,
@@ -12,15 +16,32 @@ pub(crate) struct ChainLedger {
     pub bytes: u64,
     /// Milliseconds since 1970; `None` while it is open.
     pub sealed_at: Option<u64>,
+    /// Its copy in objects, once that was read back and the topic's record refers to it.
+    pub objects: Option<Arc<InObjects>>,
+    /// The bookies' copy is gone, or goes by an intent. Never without `objects`.
+    pub bookies_freed: bool,
+}
+
+/// Where a ledger's copy in objects lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InObjects {
+    /// How it is read.
+    pub copy: OffloadedLedger,
+    /// Since when the record refers to it: milliseconds since 1970.
+    pub since: u64,
 }
 
 /// The ledgers of a topic as far as they are confirmed.
 ///
-/// Ids rise; only the last may grow, and another follows once it is sealed. An entry exists if its ledger is listed and it lies below that ledger's count.
+/// Ids rise; only the last may grow, and another follows once it is sealed; only the first may leave. An entry exists if its ledger is
+/// listed and it lies below that ledger's count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chain {
     ledgers: Vec<ChainLedger>,
     highest: LedgerId,
+    /// Of the last ledger, while it is open: milliseconds since 1970.
+    opened_at: u64,
+    grown_at: u64,
 }
 
 impl Chain {
@@ -28,7 +49,7 @@ impl Chain {
     pub(crate) fn new(ledgers: Vec<ChainLedger>, highest: LedgerId) -> Self {
         assert!(ledgers.windows(2).all(|pair| pair[0].ledger < pair[1].ledger), "ledger ids of a topic only grow");
         let highest = ledgers.last().map_or(highest, |last| last.ledger.max(highest));
-        Self { ledgers, highest }
+        Self { ledgers, highest, opened_at: 0, grown_at: 0 }
     }
 
     /// In order.
@@ -42,19 +63,27 @@ impl Chain {
         Some(&self.ledgers[at])
     }
 
+    /// The ledger that takes entries, when it was made, and when its last entry was confirmed.
+    pub(crate) fn open(&self) -> Option<(&ChainLedger, u64, u64)> {
+        let last = self.ledgers.last().filter(|last| last.sealed_at.is_none())?;
+        Some((last, self.opened_at, self.grown_at))
+    }
+
     /// Lists a new ledger at the end.
-    pub(crate) fn push(&mut self, ledger: LedgerId) {
+    pub(crate) fn push(&mut self, ledger: LedgerId, now_ms: u64) {
         assert!(self.highest < ledger, "ledger ids of a topic only grow");
         self.highest = ledger;
-        self.ledgers.push(ChainLedger { ledger, entries: 0, bytes: 0, sealed_at: None });
+        (self.opened_at, self.grown_at) = (now_ms, now_ms);
+        self.ledgers.push(ChainLedger { ledger, ..ChainLedger::default() });
     }
 
     /// Notes that more of a ledger is confirmed.
-    pub(crate) fn grow(&mut self, ledger: LedgerId, entries: u64, bytes: u64) {
+    pub(crate) fn grow(&mut self, ledger: LedgerId, entries: u64, bytes: u64, now_ms: u64) {
         let listed =
             self.ledgers.iter_mut().rfind(|listed| listed.ledger == ledger).expect("the open ledger is listed");
         listed.entries += entries;
         listed.bytes += bytes;
+        self.grown_at = now_ms;
     }
 
     /// Notes how a ledger ended.
@@ -62,7 +91,31 @@ impl Chain {
         let listed =
             self.ledgers.iter_mut().rfind(|listed| listed.ledger == ledger).expect("a sealed ledger is listed");
         assert!(listed.entries <= entries, "a ledger's end covers everything that was confirmed");
-        *listed = ChainLedger { ledger, entries, bytes, sealed_at: Some(at) };
+        *listed = ChainLedger { ledger, entries, bytes, sealed_at: Some(at), ..ChainLedger::default() };
+    }
+
+    /// Notes that a ledger has a copy in objects. One that has left the chain meanwhile needs none.
+    pub(crate) fn offloaded(&mut self, ledger: LedgerId, objects: Arc<InObjects>) {
+        if let Some(listed) = self.ledgers.iter_mut().find(|listed| listed.ledger == ledger) {
+            assert!(listed.sealed_at.is_some() && listed.objects.is_none(), "sealed ledgers move once");
+            listed.objects = Some(objects);
+        }
+    }
+
+    /// Notes that bookies are about to forget a ledger.
+    pub(crate) fn freed(&mut self, ledger: LedgerId) {
+        if let Some(listed) = self.ledgers.iter_mut().find(|listed| listed.ledger == ledger) {
+            assert!(listed.objects.is_some(), "a ledger keeps one copy");
+            listed.bookies_freed = true;
+        }
+    }
+
+    /// Forgets the first ledgers. Positions in them do not exist any more, and are never used again.
+    pub(crate) fn drop_first(&mut self, gone: &[LedgerId]) {
+        let is_gone = |(listed, gone): (&ChainLedger, &LedgerId)| listed.ledger == *gone && listed.sealed_at.is_some();
+        let first = self.ledgers.iter().zip(gone).take_while(|pair| is_gone(*pair)).count();
+        assert!(first == gone.len(), "sealed ledgers leave a chain from its front");
+        self.ledgers.drain(..first);
     }
 
     /// The position after the last confirmed entry.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ledger::Sealed;
 use metadata::{Expect, Operation, Transaction};
 use prost::Message;
-use proto::records::{self, TopicRecord};
+use proto::records::TopicRecord;
 use proto::{LedgerId, TopicName, keys};
 
 use super::record::{self, RecordOwner};
-use super::{Chain, ChainLedger, LogContext, LogError, LogReader, TopicLog};
+use super::tier::chain_of;
+use super::{LogContext, LogError, LogReader, Offloader, TopicLog, Trimmer};
 use crate::cursor::{self, AckSet, CursorLog};
 
 /// A topic that this broker may serve.
@@ -21,6 +22,10 @@ pub(crate) struct Loaded {
     pub cursors: Vec<LoadedCursor>,
     /// For the subscription tasks.
     pub cursor_log: CursorLog,
+    /// For whoever looks after the topic.
+    pub trimmer: Trimmer,
+    /// For whoever moves its ledgers.
+    pub offloader: Offloader,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -35,9 +40,6 @@ pub(crate) struct LoadedCursor {
     /// Of the subscription.
     pub properties: HashMap<String, String>,
 }
-
-/// Ledgers whose intents stand in one transaction, beside the topic's record.
-const INTENTS_MAX: usize = Transaction::OPERATIONS_MAX - 1;
 
 /// Makes the topic's record, and nothing else: ledgers are made at the first publish. `false`: there was one.
 pub(crate) async fn create(
@@ -63,7 +65,10 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let owner = RecordOwner::take(context, topic).await?;
     seal_chain(&owner).await?;
     let record = owner.record().await;
-    let reader = LogReader::new(context, topic, chain_of(&record));
+    // Asked for only if it matters: it is read once, and it may be away.
+    let in_objects = record.ledgers.iter().any(|listed| listed.offloaded.is_some());
+    let instance = if in_objects { context.tier.instance().await? } else { "".into() };
+    let reader = LogReader::new(context, topic, chain_of(topic, &record, &instance)?);
     let states = cursor::replay(&owner, &record, &reader).await?;
     let cursors = states.iter().map(|(name, state)| LoadedCursor {
         name: name.clone(),
@@ -72,37 +77,32 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     });
     let cursors = cursors.collect();
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
+    let trimmer = Trimmer::new(owner.clone(), reader.clone(), cursor_log.clone());
+    let offloader = Offloader::new(owner.clone(), reader.clone());
     let log = TopicLog::new(reader, owner, cursor_log.clone());
-    Ok(Loaded { log, cursors, cursor_log, created_at: record.created_at })
+    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, created_at: record.created_at })
 }
 
-/// Removes the topic's record and leaves an intent for each of its ledgers. Whoever has it loaded loses it at its next ledger, or
-/// when the intents are worked off, whichever comes first: unload it before.
+/// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its
+/// next ledger, or when the intents are worked off, whichever comes first: unload it before.
 ///
 /// One transaction, unless there are more ledgers than one can name: then the oldest go first, and a crash between leaves a shorter topic.
-pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<(), LogError> {
+pub(crate) async fn delete(context: &LogContext, topic: &TopicName, also: Vec<Operation>) -> Result<(), LogError> {
     let key = keys::topic(topic);
     let found = record::read(context, topic).await?.ok_or_else(|| LogError::NotFound { topic: topic.clone() })?;
     let mut record = record::decode(topic, &found)?;
     let mut version = found.version;
     loop {
-        let excess = (record.ledgers.len() + record.cursor_ledgers.len()).saturating_sub(INTENTS_MAX);
-        let oldest = excess.min(INTENTS_MAX).min(record.ledgers.len());
-        let gone: Vec<u64> = if excess == 0 {
-            record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied()).collect()
-        } else {
-            assert!(0 < oldest, "the cursor log's list is short");
-            record.ledgers.drain(..oldest).map(|listed| listed.ledger).collect()
-        };
-        let now_ms = context.clock.now_ms();
-        let mut operations: Vec<Operation> =
-            gone.into_iter().map(|gone| ledger::delete_intent(LedgerId(gone), now_ms)).collect();
-        operations.push(if excess == 0 {
-            Operation::delete(key.as_str(), Expect::Version(version))
+        let (operations, whole) =
+            farewell(&mut record, context.clock.now_ms(), Transaction::OPERATIONS_MAX - also.len() - 1);
+        let last = if whole {
+            vec![Operation::delete(key.as_str(), Expect::Version(version))]
         } else {
             record.epoch += 1;
-            Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(version))
-        });
+            vec![Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(version))]
+        };
+        let also = also.iter().filter(|_| whole).cloned();
+        let operations = last.into_iter().chain(operations).chain(also).collect();
         version = match record::commit(&*context.metadata, &key, Transaction::new(operations)).await {
             Ok(version) => version,
             Err(error @ metadata::Error::Conflict { .. }) => {
@@ -110,10 +110,30 @@ pub(crate) async fn delete(context: &LogContext, topic: &TopicName) -> Result<()
             }
             Err(error) => return Err(error.into()),
         };
-        if excess == 0 {
+        if whole {
             return Ok(());
         }
     }
+}
+
+/// Takes ledgers off the record, oldest first, as many as `operations_max` operations can say. `true`: all of them.
+fn farewell(record: &mut TopicRecord, now_ms: u64, operations_max: usize) -> (Vec<Operation>, bool) {
+    let mut operations: Vec<Operation> = Vec::new();
+    let mut ledgers = 0;
+    let all = record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied());
+    for ledger in all {
+        let more = record::departure(record, LedgerId(ledger), now_ms);
+        if operations_max < operations.len() + more.len() {
+            break;
+        }
+        operations.extend(more);
+        ledgers += 1;
+    }
+    let whole = ledgers == record.ledgers.len() + record.cursor_ledgers.len();
+    let of_chain = ledgers.min(record.ledgers.len());
+    record.ledgers.drain(..of_chain);
+    record.cursor_ledgers.drain(..ledgers - of_chain);
+    (operations, whole)
 }
 
 /// Writes how a ledger ended into the record.
@@ -125,13 +145,15 @@ pub(super) fn seal_in(record: &mut TopicRecord, ledger: LedgerId, sealed: Sealed
     }
 }
 
-/// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. Ledgers that turn out
-/// empty leave the chain, in the same change that says how the others ended.
+/// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. One that bookies were told to
+/// forget is not looked for: its end stands in the record. Ledgers that turn out empty leave the chain, in the same change that says
+/// how the others ended.
 async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
     let record = owner.record().await;
     let last = record.ledgers.last().map(|listed| listed.ledger);
     let mut ended = Vec::new();
-    for listed in record.ledgers.iter().filter(|listed| listed.sealed_at == 0 || Some(listed.ledger) == last) {
+    let looked_for = record.ledgers.iter().filter(|listed| !listed.bookies_freed);
+    for listed in looked_for.filter(|listed| listed.sealed_at == 0 || Some(listed.ledger) == last) {
         let ledger = LedgerId(listed.ledger);
         let sealed = owner.seal(ledger).await?;
         if listed.sealed_at == 0 {
@@ -154,14 +176,4 @@ async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
             record.ledgers.retain(|listed| !empty.contains(&LedgerId(listed.ledger)));
         })
         .await
-}
-
-fn chain_of(record: &TopicRecord) -> Chain {
-    let listed = |listed: &records::ChainLedger| ChainLedger {
-        ledger: LedgerId(listed.ledger),
-        entries: listed.entries,
-        bytes: listed.bytes,
-        sealed_at: (listed.sealed_at != 0).then_some(listed.sealed_at),
-    };
-    Chain::new(record.ledgers.iter().map(listed).collect(), LedgerId(record.highest_ledger))
 }

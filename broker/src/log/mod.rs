@@ -9,25 +9,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{LedgerError, Ledgers, QuorumPolicy};
-use metadata::MetadataStore;
+use metadata::{Key, MetadataStore};
 use proto::{LedgerId, TopicName};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::offload::ObjectError;
 
 mod append;
 mod cache;
 mod chain;
 mod load; // How it comes to be served.
+mod offload; // What moves to objects, and when.
 mod reader;
 mod record; // What a topic is.
 mod tail; // In the order an entry travels.
+mod tier;
+mod trim; // What leaves, and when.
 
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;
-pub(crate) use chain::{Chain, ChainLedger};
+pub(crate) use chain::{Chain, ChainLedger, InObjects};
 pub(crate) use load::{Loaded, create, delete, load};
+pub(crate) use offload::{Fate, Moving, OffloadError, Offloader, fate, free_due, next_due, offload_asked, offload_due};
 pub(crate) use reader::{LogReader, StoredEntry};
 pub(crate) use record::{List, RecordOwner};
+pub(crate) use tier::{ObjectTier, chain_of};
+pub(crate) use trim::{Keep, Trimmer, roll_due, trimmable};
 
 /// What every log of a broker needs. Cheap to clone.
 #[derive(Clone)]
@@ -42,10 +50,14 @@ pub(crate) struct LogContext {
     pub rollover: Rollover,
     /// One per broker.
     pub cache: EntryCache,
+    /// Where ledgers move to.
+    pub tier: ObjectTier,
     /// Names this start of this broker.
     pub start: Arc<str>,
     /// For times in records.
     pub clock: Clock,
+    /// Told of every topic whose ledger was closed. What does not fit is dropped.
+    pub sealed: mpsc::Sender<TopicName>,
 }
 
 impl fmt::Debug for LogContext {
@@ -54,7 +66,7 @@ impl fmt::Debug for LogContext {
     }
 }
 
-/// When a ledger is followed by the next: at the first of the three bounds. A ledger that nobody writes to stays as it is.
+/// When a ledger is followed by the next: at the first of the three bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rollover {
     /// Entries in a ledger.
@@ -104,9 +116,18 @@ pub(crate) enum LogError {
         /// Record or cursor log.
         what: &'static str,
     },
+    /// What a change rested on was changed meanwhile. Nothing was done: decide again.
+    #[error("`{key}` has changed since it was read")]
+    Outdated {
+        /// Which record.
+        key: Key,
+    },
     /// The log or cursor log was closed.
     #[error("the log is closed")]
     Closed,
+    /// An object store did not give it. Try again later: that it lacks or spoiled an object is an alarm, and may be mended.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// Bookies did not do it in time. Try again later.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -121,10 +142,12 @@ impl LogError {
         match self {
             Self::Ledger(error) => error.retry() == ledger::Retry::Later,
             Self::Metadata(error) => error.retry() == metadata::Retry::Later,
+            Self::Object(error) => error.retry() == crate::offload::Retry::Later,
             Self::NotFound { .. }
             | Self::Fenced { .. }
             | Self::DataMissing { .. }
             | Self::Corrupt { .. }
+            | Self::Outdated { .. }
             | Self::Closed => false,
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ledger::{Above, LedgerError, LedgerWriter, Sealed};
 use metadata::{Expect, MetadataStore, Operation, Record, Transaction, Version};
 use prost::Message;
-use proto::records::TopicRecord;
+use proto::records::{DeleteObjects, Intent, TopicRecord, intent};
 use proto::{LedgerId, TopicName, keys};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -111,23 +111,57 @@ impl RecordOwner {
         if noted { self.change(&[], |_| ()).await } else { Ok(()) }
     }
 
-    /// Changes the record and leaves an intent for every ledger in `gone`, which the change must no longer refer to.
+    /// Changes the record and leaves an intent for all there is of every ledger in `gone`, which the change must no longer refer to.
     pub(crate) async fn change(&self, gone: &[LedgerId], edit: impl FnOnce(&mut TopicRecord)) -> Result<(), LogError> {
+        self.change_while(&[], gone, edit).await
+    }
+
+    /// [`change`](Self::change), as long as other records are as `checks` say: else [`LogError::Outdated`], and nothing is done.
+    pub(super) async fn change_while(
+        &self,
+        checks: &[Operation],
+        gone: &[LedgerId],
+        edit: impl FnOnce(&mut TopicRecord),
+    ) -> Result<(), LogError> {
+        let edit = |record: &mut TopicRecord| {
+            edit(record);
+            true
+        };
+        self.change_with(checks, gone, edit).await.map(|_| ())
+    }
+
+    /// [`change`](Self::change) together with `also`. When one of these conflicts, or when `edit` finds something else than it needs
+    /// and says so, nothing is done: [`LogError::Outdated`]. Returns the version of all that was written.
+    pub(super) async fn change_with(
+        &self,
+        also: &[Operation],
+        gone: &[LedgerId],
+        edit: impl FnOnce(&mut TopicRecord) -> bool,
+    ) -> Result<Version, LogError> {
         let Shared { context, key, .. } = &*self.shared;
         let mut held = self.held().await?;
         let mut record = held.record.clone();
-        edit(&mut record);
+        if !edit(&mut record) {
+            return Err(LogError::Outdated { key: key.as_str().into() });
+        }
+        // First, because of several records that have changed the first is reported.
         let mut operations = vec![Operation::put(key.as_str(), record.encode_to_vec(), Expect::Version(held.version))];
-        operations.extend(gone.iter().map(|ledger| ledger::delete_intent(*ledger, context.clock.now_ms())));
+        operations.extend(also.iter().cloned());
+        let now_ms = context.clock.now_ms();
+        operations.extend(gone.iter().flat_map(|ledger| departure(&held.record, *ledger, now_ms)));
         held.in_doubt = true;
         match commit(&*context.metadata, key, Transaction::new(operations)).await {
             Ok(version) => {
                 *held = Held { record, version, noted: false, in_doubt: false };
-                Ok(())
+                Ok(version)
             }
             Err(error @ metadata::Error::Unavailable { .. }) => {
                 held.in_doubt = false; // Known not to have happened.
                 Err(error.into())
+            }
+            Err(metadata::Error::Conflict { key: changed }) if changed.as_str() != key => {
+                held.in_doubt = false; // Nor has this.
+                Err(LogError::Outdated { key: changed })
             }
             Err(error) => Err(self.fenced(&error)),
         }
@@ -237,6 +271,32 @@ impl RecordOwner {
     pub(crate) fn fenced(&self, reason: &dyn ToString) -> LogError {
         LogError::Fenced { topic: self.shared.topic.clone(), reason: reason.to_string() }
     }
+}
+
+/// Operations that [`departure`] takes for one ledger at most.
+pub(super) const DEPARTURE_MAX: usize = 2;
+
+/// What stands in the transaction in which `record` stops referring to a ledger: an intent for each copy there is of it.
+pub(super) fn departure(record: &TopicRecord, ledger: LedgerId, now_ms: u64) -> Vec<Operation> {
+    let listed = record.ledgers.iter().find(|listed| listed.ledger == ledger.0);
+    let mut operations = Vec::new();
+    // Without a place in the chain it is one of the cursor log, which is on bookies only.
+    if listed.is_none_or(|listed| !listed.bookies_freed) {
+        operations.push(ledger::delete_intent(ledger, now_ms));
+    }
+    if let Some(offloaded) = listed.and_then(|listed| listed.offloaded.as_ref()) {
+        let objects = DeleteObjects {
+            store: record.stores.get(offloaded.store as usize).cloned().unwrap_or_default(),
+            topic: record.topic.clone(),
+            ledger: ledger.0,
+            attempt: offloaded.attempt,
+            epoch: 0, // Nobody is at it any more.
+        };
+        let intent = Intent { subject: Some(intent::Subject::DeleteObjects(objects)), created_at: now_ms };
+        let key = keys::delete_objects(ledger, offloaded.attempt);
+        operations.push(Operation::put(key, intent.encode_to_vec(), Expect::Any));
+    }
+    operations
 }
 
 /// Reads a topic's record, trying again while metadata is away.

@@ -1,19 +1,24 @@
 //! What tests of logs and cursors stand on: metadata and ledgers in memory, and a store that a process can die in.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use ledger::{MemoryLedgers, QuorumPolicy};
-use metadata::{Error, Key, Lease, MemoryStore, MetadataStore, Page, Record, Transaction, Version, Watch};
+use metadata::{
+    Error, Expect, Key, Lease, MemoryStore, MetadataStore, MetadataStoreExt, Operation, Page, Record, Transaction,
+    Version, Watch,
+};
+use parking_lot::Mutex;
 use prost::Message;
-use proto::records::TopicRecord;
+use proto::records::{ClusterRecord, TopicRecord};
 use proto::{LedgerId, Position, TopicName, keys};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::{EntryCache, LogContext, LogReader, Rollover, Settled, TopicLog};
+use super::{EntryCache, LogContext, LogReader, ObjectTier, Rollover, Settled, TopicLog};
 use crate::clock::Clock;
+use crate::offload::{Kinds, Stores};
 
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -21,15 +26,33 @@ pub(crate) struct Rig {
     pub(crate) mortal: Arc<MortalStore>,
     pub(crate) ledgers: MemoryLedgers,
     pub(crate) topic: TopicName,
+    /// All brokers of a test see the same objects.
+    pub(crate) stores: Stores,
+    seeds: AtomicU64,
 }
 
 impl Rig {
     pub(crate) fn new() -> Self {
         let store = MemoryStore::default();
-        let mortal =
-            Arc::new(MortalStore { inner: store.clone(), left: AtomicI64::new(i64::MAX), died: Notify::new() });
+        let cluster = ClusterRecord { instance: "rig".into(), created_at: 0 }.encode_to_vec();
+        futures::executor::block_on(store.put(keys::CLUSTER, cluster, Expect::Absent)).expect("nothing is there yet");
+        let mortal = Arc::new(MortalStore {
+            inner: store.clone(),
+            left: AtomicI64::new(i64::MAX),
+            died: Notify::new(),
+            held: watch::Sender::new(false),
+            unreadable: Mutex::default(),
+            unanswered: Mutex::default(),
+        });
         let ledgers = MemoryLedgers::new(mortal.clone());
-        Self { store, mortal, ledgers, topic: "orders".parse().expect("valid") }
+        Self {
+            store,
+            mortal,
+            ledgers,
+            topic: "orders".parse().expect("valid"),
+            stores: Stores::new(5, Kinds::All),
+            seeds: AtomicU64::new(1),
+        }
     }
 
     /// As one start of a broker has it: with a cache of its own.
@@ -40,8 +63,15 @@ impl Rig {
             policy: QuorumPolicy { ensemble: 3, write: 3, ack: 2 },
             rollover: Rollover { entries_max, ..Rollover::default() },
             cache: EntryCache::new(1 << 20),
+            tier: ObjectTier::new(
+                self.mortal.clone(),
+                self.stores.clone(),
+                8 << 20,
+                self.seeds.fetch_add(1, Ordering::Relaxed),
+            ),
             start: start.into(),
             clock: Clock::runtime(1_000_000),
+            sealed: tokio::sync::mpsc::channel(1).0,
         }
     }
 
@@ -98,6 +128,12 @@ pub(crate) struct MortalStore {
     /// Twice the commits until death; odd: the last one still happens.
     left: AtomicI64,
     died: Notify,
+    /// Commits wait.
+    held: watch::Sender<bool>,
+    /// Reads of keys that begin so find the store away.
+    unreadable: Mutex<Option<&'static str>>,
+    /// Of transactions that remove a key that begins so, nobody learns whether they happened; `true`: they do.
+    unanswered: Mutex<Option<(&'static str, bool)>>,
 }
 
 impl MortalStore {
@@ -112,16 +148,55 @@ impl MortalStore {
     pub(crate) async fn died(&self) {
         self.died.notified().await;
     }
+
+    /// From now on commits wait, or go on.
+    pub(crate) fn hold_commits(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// From now on, what lies below `prefix` cannot be read.
+    pub(crate) fn set_unreadable(&self, prefix: Option<&'static str>) {
+        *self.unreadable.lock() = prefix;
+    }
+
+    /// From now on, nobody learns of transactions that remove a key below the prefix whether they happened; `true`: they do.
+    pub(crate) fn set_unanswered(&self, removes: Option<(&'static str, bool)>) {
+        *self.unanswered.lock() = removes;
+    }
+
+    fn unanswered(&self, transaction: &Transaction) -> Option<bool> {
+        let (prefix, happens) = (*self.unanswered.lock())?;
+        let removes = |operation: &Operation| match operation {
+            Operation::Delete { key, .. } => key.as_str().starts_with(prefix),
+            _ => false,
+        };
+        transaction.operations.iter().any(removes).then_some(happens)
+    }
+
+    fn readable(&self, key: &str) -> Result<(), Error> {
+        match *self.unreadable.lock() {
+            Some(prefix) if key.starts_with(prefix) => Err(Error::Unavailable { reason: "as the test asked".into() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
 impl MetadataStore for MortalStore {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.readable(key.as_str())?;
         self.inner.get(key).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Version, Error> {
         tokio::task::yield_now().await; // Others may come between.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        if let Some(happens) = self.unanswered(&transaction) {
+            if happens {
+                let _ = self.inner.commit(transaction).await; // Nor that it had happened before.
+            }
+            return Err(Error::OutcomeUnknown);
+        }
         let left = self.left.fetch_sub(2, Ordering::SeqCst);
         if left <= 1 {
             if left == 1 {
@@ -134,6 +209,7 @@ impl MetadataStore for MortalStore {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Error> {
+        self.readable(prefix)?;
         self.inner.list(prefix, after, limit).await
     }
 

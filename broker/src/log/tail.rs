@@ -101,6 +101,14 @@ impl Tail {
         Some(entry)
     }
 
+    /// Ends the current ledger, if it is this one and has entries: it takes no more and is drained.
+    pub(super) fn roll(&mut self, ledger: LedgerId) {
+        let Some(current) = self.current.as_ref().filter(|current| current.ledger == ledger) else { return };
+        if self.phase == Phase::Open && 0 < current.entries {
+            self.phase = if self.sent == 0 { Phase::Closing } else { Phase::Draining };
+        }
+    }
+
     /// Whether the next ledger should be in the making: one is missing, or will be soon.
     pub(super) fn wants_ledger(&self) -> bool {
         match (self.phase, &self.current) {

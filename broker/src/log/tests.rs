@@ -217,7 +217,7 @@ async fn a_delete_leaves_an_intent_for_every_ledger_and_frees_the_name() {
     let name: Arc<str> = "s".into();
     loaded.cursor_log.put(&name, AckSet::default(), HashMap::new()).await.unwrap();
     let context = rig.context("a", 1);
-    delete(&context, &rig.topic).await.unwrap();
+    delete(&context, &rig.topic, Vec::new()).await.unwrap();
     assert_eq!(rig.store.get(&keys::topic(&rig.topic).into()).await.unwrap(), None);
     assert_eq!(rig.intents().await, rig.ledgers.ledgers());
     for ledger in rig.intents().await {

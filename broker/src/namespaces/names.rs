@@ -1,11 +1,12 @@
 //! Tenants and namespaces.
 use metadata::{Error, Expect, MetadataStoreExt, Operation, Transaction};
 use prost::Message;
-use proto::records::{ClusterRecord, NamespaceRecord, TenantRecord};
+use proto::records::{ClusterRecord, NamespaceRecord, PoliciesRecord, TenantRecord};
 use proto::{NamespaceName, keys};
 
 use super::{ChangeError, Namespaces, decode};
 use crate::ownership::{BUNDLES_DEFAULT, Bundles};
+use crate::policies;
 
 /// Partitions of one topic: each is a key and a task somewhere.
 pub(crate) fn partitions_max() -> u32 {
@@ -27,7 +28,7 @@ impl Namespaces {
         let tenant = TenantRecord { admin_roles: vec![], allowed_clusters: vec![self.cluster.clone()] };
         for (name, namespace) in [("public", "default"), ("pulsar", "system")] {
             self.create(&keys::tenant(name), tenant.encode_to_vec()).await?;
-            let record = self.namespace_record(&Bundles::even(BUNDLES_DEFAULT), String::new());
+            let record = self.namespace_record(&Bundles::even(BUNDLES_DEFAULT));
             self.create(&format!("{}{namespace}", keys::namespaces(name)), record.encode_to_vec()).await?;
         }
         Ok(())
@@ -40,8 +41,8 @@ impl Namespaces {
         }
     }
 
-    fn namespace_record(&self, bundles: &Bundles, policies: String) -> NamespaceRecord {
-        NamespaceRecord { boundaries: bundles.boundaries().to_vec(), created_at: self.clock.now_ms(), policies }
+    fn namespace_record(&self, bundles: &Bundles) -> NamespaceRecord {
+        NamespaceRecord { boundaries: bundles.boundaries().to_vec(), created_at: self.clock.now_ms() }
     }
 
     /// Names of all tenants, sorted.
@@ -125,7 +126,7 @@ impl Namespaces {
         namespace: &NamespaceName,
         bundles: &Bundles,
         clusters: &[String],
-        policies: String,
+        policies: &PoliciesRecord,
     ) -> Result<(), ChangeError> {
         let tenant_key = keys::tenant(namespace.tenant());
         let found = self.read::<TenantRecord>(&tenant_key).await?;
@@ -136,10 +137,11 @@ impl Namespaces {
                 namespace.tenant()
             )));
         }
-        let record = self.namespace_record(bundles, policies);
+        let record = self.namespace_record(bundles);
         let transaction = Transaction::new(vec![
             Operation::Check { key: tenant_key.into(), expect: Expect::Version(tenant_record.version) },
             Operation::put(keys::namespace(namespace), record.encode_to_vec(), Expect::Absent),
+            policies::keep_for_namespace(namespace, policies),
         ]);
         match self.metadata.commit(transaction).await {
             Ok(_) => Ok(()),
@@ -159,7 +161,11 @@ impl Namespaces {
                 return Err(ChangeError::Conflict("Cannot delete non empty namespace".into()));
             }
         }
-        self.metadata.delete(keys::namespace(namespace), Expect::Version(found.version)).await?;
+        let transaction = Transaction::new(vec![
+            Operation::delete(keys::namespace(namespace), Expect::Version(found.version)),
+            policies::forget_namespace(namespace),
+        ]);
+        self.metadata.commit(transaction).await?;
         Ok(())
     }
 

@@ -103,7 +103,7 @@ async fn tenants_and_namespaces_go_only_when_they_are_empty() {
     namespaces.create_tenant("t", change.clone()).await.unwrap();
     assert!(matches!(namespaces.create_tenant("t", change).await, Err(ChangeError::Conflict(_))));
     let name: NamespaceName = "t/n".parse().unwrap();
-    namespaces.create_namespace(&name, &Bundles::even(4), &[], String::new()).await.unwrap();
+    namespaces.create_namespace(&name, &Bundles::even(4), &[], &Default::default()).await.unwrap();
     store_topic(&namespaces, "t/n/x").await;
     assert!(matches!(namespaces.delete_tenant("t").await, Err(ChangeError::Conflict(_))));
     assert!(matches!(namespaces.delete_namespace(&name).await, Err(ChangeError::Conflict(_))));

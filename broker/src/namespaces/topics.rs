@@ -7,6 +7,7 @@ use proto::records::{NamespaceRecord, PartitionedTopicRecord, TopicRecord};
 use proto::{Domain, NamespaceName, TopicName, keys};
 
 use super::{ChangeError, NamespaceError, Namespaces, TopicMode, decode, partitions_max};
+use crate::policies;
 
 impl Namespaces {
     /// How many partitions `topic` has; 0 when it is not partitioned or does not exist.
@@ -168,9 +169,11 @@ impl Namespaces {
         }
     }
 
-    /// Removes the record of a partitioned topic. Its partitions are not touched.
+    /// Removes the record of a partitioned topic, and its policies. Its partitions are not touched.
     pub(crate) async fn delete_partitioned(&self, topic: &TopicName) -> Result<(), ChangeError> {
-        self.metadata.delete(keys::partitioned_topic(topic), Expect::Any).await?;
+        let mut operations = vec![Operation::delete(keys::partitioned_topic(topic), Expect::Any)];
+        operations.extend(policies::forget_topic(topic));
+        self.metadata.commit(Transaction::new(operations)).await?;
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ mod format; // What an object is.
 mod delete;
 mod fetch; // From the bookies to objects, and from objects to readers.
 mod objects;
+mod presence;
 mod upload;
 
 mod cost; // What people are told.
@@ -39,8 +40,9 @@ pub use error::{ObjectError, Retry};
 pub use format::FormatError;
 pub use location::{Driver, Location, LocationError};
 pub use metrics::{Offloading, render};
-pub use name::{Attempt, AttemptId, ObjectName, topic_hash};
+pub use name::{Attempt, AttemptId, AttemptIds, ObjectName, seed, topic_hash};
 pub use objects::{CacheNumbers, Objects, OffloadedLedger, Sequence};
+pub use presence::still_there;
 pub use probe::Abilities;
 pub use requests::{Operation, Requests};
 pub use scrub::{Findings, Listed, Missing, Orphan, Referred, list, remove_orphans, scrub, still_missing};

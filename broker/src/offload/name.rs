@@ -6,6 +6,7 @@ use object_store::path::Path;
 use proto::{LedgerId, TopicName};
 
 use super::format::digest;
+use super::patience::Jitter;
 
 /// Before all objects of all clusters in a store.
 const ROOT: &str = "geminga";
@@ -17,6 +18,24 @@ pub struct AttemptId(pub u64);
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Names attempts, from a seed that no other start of any broker has.
+#[derive(Debug)]
+pub struct AttemptIds(Jitter);
+
+impl AttemptIds {
+    /// Give it as many random bits as there are.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Jitter::new(seed))
+    }
+
+    /// One that was not used before.
+    #[must_use]
+    pub fn next(&self) -> AttemptId {
+        AttemptId(self.0.next())
     }
 }
 
@@ -59,6 +78,12 @@ pub(super) fn instance_prefix(instance: &str) -> Path {
 #[must_use]
 pub fn topic_hash(topic: &TopicName) -> u64 {
     digest(topic.to_string().as_bytes())
+}
+
+/// A seed out of a name that was never used before.
+#[must_use]
+pub fn seed(unique: &str) -> u64 {
+    digest(unique.as_bytes())
 }
 
 /// What an object's name says.

@@ -236,7 +236,6 @@ fn environment(error: object_store::Error) -> LocationError {
 fn s3(bucket: &str, endpoint: Option<&str>, region: Option<&str>) -> Result<Backend, LocationError> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_client_options(client(endpoint))
         .with_retry(no_retries())
         // One by one: many stores that speak this protocol do not know the other way, and an attempt has few objects.
         .with_disable_bulk_delete(true);
@@ -246,6 +245,10 @@ fn s3(bucket: &str, endpoint: Option<&str>, region: Option<&str>) -> Result<Back
     if let Some(region) = region {
         builder = builder.with_region(region);
     }
+    // The environment may name one too, and whoever can set that may let requests go without TLS.
+    let of_environment = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+    let endpoint = of_environment.iter().find_map(|key| builder.get_config_value(key));
+    let builder = builder.with_client_options(client(endpoint.as_deref()));
     let store = Arc::new(builder.build().map_err(environment)?);
     Ok(Backend { objects: store.clone(), parts: store })
 }

@@ -287,6 +287,12 @@ impl Dispatch {
         Some(AckDelta::below(mark))
     }
 
+    /// Ledgers have left the chain: what lay in them is not waited for any more. Nothing to write down, because a position that is gone
+    /// stands for the first behind it.
+    pub(crate) fn trimmed(&mut self, chain: &Chain) {
+        self.cumulative(chain.first(), chain);
+    }
+
     /// Starts over from `acks`: nothing is pending, nothing was delivered before. Only while no consumer is there.
     pub(crate) fn reset(&mut self, acks: AckSet) {
         assert!(self.consumers.is_empty(), "consumers are closed before a subscription is moved");
@@ -376,6 +382,8 @@ impl Dispatch {
             self.forget_missing(fetch, chain);
         } else if fetch.from != self.read_to {
             return; // Rewound meanwhile.
+        } else if entries.is_empty() {
+            self.read_to = chain.at_or_after(fetch.from); // Nothing is left between.
         }
         for StoredEntry { position, bytes } in entries {
             if !fetch.again {

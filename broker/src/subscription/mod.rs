@@ -84,6 +84,8 @@ pub(crate) enum Command {
     },
     SkipAll(Reply<()>),
     Reset(SubscribeAt, Reply<()>),
+    /// Ledgers have left the chain.
+    Trimmed,
     /// Sends the consumers away and ends. What is acknowledged stays.
     Close(Reply<()>),
 }

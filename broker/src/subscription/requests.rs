@@ -51,6 +51,7 @@ impl Task {
             Command::Reset(to, reply) => {
                 let _ = reply.send(self.reset(to).await);
             }
+            Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
                 let known = self.attached.contains_key(&serial);
                 let position = self.reader.with_chain(|chain| self.dispatch.acks().mark_delete(chain));

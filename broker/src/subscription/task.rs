@@ -113,7 +113,8 @@ pub(super) struct Task {
     pub(super) durable: bool,
     pub(super) partition: Option<u32>,
     pub(super) properties: Properties,
-    pub(super) reader: LogReader,
+    /// Shared by the reads one after the other, so that each goes on where the last one stopped.
+    pub(super) reader: Arc<LogReader>,
     pub(super) cursor_log: CursorLog,
     pub(super) clock: Clock,
     pub(super) handle: WeakHandle,
@@ -185,7 +186,7 @@ impl Task {
             durable: setup.durable,
             partition: setup.partition,
             properties: setup.properties,
-            reader: setup.reader,
+            reader: Arc::new(setup.reader),
             cursor_log: setup.cursor_log,
             clock: setup.clock,
             handle,

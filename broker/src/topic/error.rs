@@ -46,10 +46,12 @@ impl TopicError {
     pub(super) fn from_log(error: &LogError, name: &TopicName) -> Self {
         match error {
             LogError::NotFound { .. } => Self::NotFound(name.clone()),
-            LogError::Fenced { .. } | LogError::Closed => Self::Unavailable(name.clone()),
-            LogError::DataMissing { .. } | LogError::Corrupt { .. } | LogError::Ledger(_) | LogError::Metadata(_) => {
-                Self::Storage(error.to_string())
-            }
+            LogError::Fenced { .. } | LogError::Outdated { .. } | LogError::Closed => Self::Unavailable(name.clone()),
+            LogError::DataMissing { .. }
+            | LogError::Corrupt { .. }
+            | LogError::Object(_)
+            | LogError::Ledger(_)
+            | LogError::Metadata(_) => Self::Storage(error.to_string()),
         }
     }
 

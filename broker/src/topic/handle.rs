@@ -2,17 +2,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use metadata::Operation;
 use proto::entry::head_of_stored;
 use proto::pulsar::MessageIdData;
 use proto::pulsar::command_subscribe::SubType;
-use proto::{Position, TopicName};
+use proto::{LedgerId, Position, TopicName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::offloads::Offloads;
 use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish};
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
-use crate::log::{LogError, LogReader};
+use crate::cursor::Need;
+use crate::log::{Chain, Keep, LogError, LogReader, Offloader, Trimmer};
 use crate::outbox::{Serial, no_message_id};
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
@@ -24,6 +27,9 @@ pub(super) struct Shared {
     /// Of message ids.
     pub(super) partition: Option<i32>,
     pub(super) reader: LogReader,
+    pub(super) trimmer: Trimmer,
+    pub(super) offloader: Offloader,
+    pub(super) offloads: Offloads,
     pub(super) created_at: u64,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
@@ -130,7 +136,11 @@ impl TopicHandle {
                 stats.subscriptions.insert(subscription.name.to_string(), *one);
             }
         }
-        stats.storage_size = self.shared.reader.chain().iter().map(|listed| listed.bytes).sum();
+        let chain = self.shared.reader.chain();
+        stats.storage_size = chain.iter().map(|listed| listed.bytes).sum();
+        let in_objects = chain.iter().filter(|listed| listed.objects.is_some());
+        stats.offloaded_storage_size = in_objects.map(|listed| listed.bytes).sum();
+        self.shared.offloads.show(&mut stats);
         stats.topic_creation_time_stamp = self.shared.created_at;
         stats.deduplication_status = "Disabled".into();
         Ok(stats)
@@ -140,14 +150,15 @@ impl TopicHandle {
     pub(crate) async fn internal_stats(&self) -> Result<InternalStats, TopicError> {
         let chain = self.shared.reader.chain();
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let open = chain.last().filter(|last| last.sealed_at.is_none());
+        let (last, open) = (chain.last(), chain.last().filter(|last| last.sealed_at.is_none()));
         let none = LedgerStats { ledger_id: -1, entries: -1, size: -1, ..Default::default() };
         let mut stats = InternalStats {
             entries_added_counter: self.ask(Command::Stats).await?.msg_in_counter,
             number_of_entries: chain.iter().map(|listed| listed.entries).sum(),
             total_size: chain.iter().map(|listed| listed.bytes).sum(),
-            current_ledger_entries: open.map_or(0, |listed| listed.entries),
-            current_ledger_size: open.map_or(0, |listed| listed.bytes),
+            // Of the last, open or not: tools take them for the size of the last in the list.
+            current_ledger_entries: last.map_or(0, |listed| listed.entries),
+            current_ledger_size: last.map_or(0, |listed| listed.bytes),
             last_confirmed_entry: self.last_position().map_or_else(|| "-1:-1".into(), |last| last.to_string()),
             state: if open.is_some() { "LedgerOpened" } else { "ClosedLedger" }.into(),
             ledgers: chain
@@ -156,6 +167,7 @@ impl TopicHandle {
                     ledger_id: signed(listed.ledger.0),
                     entries: signed(listed.entries),
                     size: signed(listed.bytes),
+                    offloaded: listed.objects.is_some(),
                     ..Default::default()
                 })
                 .collect(),
@@ -209,6 +221,51 @@ impl TopicHandle {
     pub(crate) async fn reset(&self, name: &str, to: ResetTo) -> Result<(), TopicError> {
         let subscription = self.find(name, None).await?;
         self.of(subscription.ask(|reply| subscription::Command::Reset(to, reply)).await)
+    }
+
+    /// Runs `f` on the chain as it is now. Short: appends wait meanwhile.
+    pub(crate) fn with_chain<R>(&self, f: impl FnOnce(&Chain) -> R) -> R {
+        self.shared.reader.with_chain(f)
+    }
+
+    /// What durable subscriptions need of the topic at this moment.
+    pub(crate) async fn need(&self) -> Result<Need, TopicError> {
+        self.shared.trimmer.need().await.map_err(|error| self.log_error(&error))
+    }
+
+    /// Closes the open ledger, if it is this one and has entries. It is closed some time after this has returned.
+    pub(crate) async fn roll(&self, ledger: LedgerId) -> Result<(), TopicError> {
+        self.mailbox.send(Command::Roll(ledger)).await.map_err(|_| self.unavailable())
+    }
+
+    /// Takes ledgers out of the chain that nobody needs and `keep` does not hold, as long as other records are as `checks` say. Says how
+    /// many. [`TopicError::Unavailable`] when one was not.
+    pub(crate) async fn trim(&self, keep: &Keep, checks: &[Operation]) -> Result<usize, TopicError> {
+        let trimmed = self.shared.trimmer.trim(keep, checks).await;
+        match &trimmed {
+            Ok(gone) if gone.is_empty() => return Ok(0),
+            // Some may have left before the rest could not.
+            Ok(_) | Err(LogError::Outdated { .. } | LogError::Ledger(_) | LogError::Metadata(_)) => {
+                let _ = self.mailbox.send(Command::Trimmed).await;
+            }
+            Err(error @ LogError::Fenced { .. }) => {
+                let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+            }
+            Err(_) => {}
+        }
+        trimmed.map(|gone| gone.len()).map_err(|error| self.log_error(&error))
+    }
+
+    /// Acknowledges everything that is there for every durable subscription, and takes out all ledgers that this leaves to nobody.
+    pub(crate) async fn truncate(&self) -> Result<(), TopicError> {
+        for subscription in self.ask(Command::Subscriptions).await?.iter().filter(|subscription| subscription.durable) {
+            match subscription.ask(subscription::Command::SkipAll).await {
+                Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
+                skipped => self.of(skipped)?,
+            }
+        }
+        self.trim(&Keep::NOTHING, &[]).await?;
+        Ok(())
     }
 
     /// Whether a producer or a consumer is connected.

@@ -5,6 +5,7 @@
 //! Never: touches a socket, or lets one topic wait for another.
 mod error;
 mod handle; // What others ask,
+mod offloads;
 mod producers; // and who answers.
 mod registry;
 mod task;
@@ -13,6 +14,7 @@ pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
+pub(crate) use offloads::OffloadProgress;
 pub(crate) use producers::{AttachProducer, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
 

@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::handle::Shared;
+use super::offloads::Offloads;
 use super::{TopicError, TopicHandle, task};
 use crate::Clock;
 use crate::log::{self, LogContext};
 use crate::outbox::Serial;
+use crate::policies;
 
 /// What the registry is made of.
 pub(crate) struct TopicSetup {
@@ -90,6 +92,9 @@ impl Registry {
             name: name.clone(),
             partition: name.partition().and_then(|number| i32::try_from(number).ok()),
             reader: loaded.log.reader(),
+            trimmer: loaded.trimmer.clone(),
+            offloader: loaded.offloader.clone(),
+            offloads: Offloads::default(),
             created_at: loaded.created_at,
             gone: CancellationToken::new(),
         });
@@ -183,7 +188,6 @@ impl Topics {
     }
 
     /// The topic, if it is loaded.
-    #[cfg(test)]
     pub(crate) fn get(&self, name: &TopicName) -> Option<TopicHandle> {
         match self.0.slots.lock().get(name) {
             Some(Slot::Loaded(handle)) if !handle.is_closed() => Some(handle.clone()),
@@ -240,7 +244,7 @@ impl Topics {
             }
         };
         let freed = Freed { topics: self, name, handle: None };
-        let deleted = log::delete(&self.0.setup.log, name).await;
+        let deleted = log::delete(&self.0.setup.log, name, policies::forget_topic(name)).await;
         drop(freed);
         drop(sender); // Whoever waits looks again.
         deleted.map_err(|error| TopicError::from_log(&error, name))

@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::Position;
 use proto::pulsar::command_subscribe::SubType;
 use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData};
+use proto::{LedgerId, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Shared;
@@ -13,7 +13,7 @@ use super::producers::{AttachProducer, ProducerRefused, Producers, Publish, Refu
 use super::registry::Registry;
 use super::{TopicError, TopicHandle};
 use crate::cursor::CursorLog;
-use crate::log::{Loaded, Settled, TopicLog};
+use crate::log::{Loaded, LogError, Settled, TopicLog};
 use crate::outbox::{Push, Serial};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
@@ -50,6 +50,12 @@ pub(super) enum Command {
     },
     Subscriptions(oneshot::Sender<Vec<SubscriptionHandle>>),
     Stats(oneshot::Sender<Box<TopicStats>>),
+    /// Closes the open ledger, if it is still this one.
+    Roll(LedgerId),
+    /// Ledgers have left the chain: whoever stood in one goes on behind it.
+    Trimmed,
+    /// The topic's record is another's, or in doubt.
+    GiveUp(LogError),
     /// Ends the topic's task, once everyone is answered; `keep` closes the log properly, else it is about to be deleted.
     End {
         keep: bool,
@@ -178,6 +184,17 @@ impl Topic {
             }
             Command::Stats(reply) => {
                 let _ = reply.send(Box::new(self.stats()));
+            }
+            Command::Roll(ledger) => self.log.roll(ledger),
+            Command::Trimmed => {
+                for subscription in self.open_subscriptions() {
+                    // One with a full mailbox finds out when it reads, and what it waits for in vain is forgotten next time.
+                    let _ = subscription.pass(subscription::Command::Trimmed);
+                }
+            }
+            Command::GiveUp(error) => {
+                tracing::warn!(topic = %self.shared.name, %error, "topic is given up and loaded again on demand");
+                return Some(End::Lost);
             }
             Command::End { keep } => return Some(End::Close { keep }),
         }

@@ -33,10 +33,17 @@ pub(crate) struct Arguments {
     /// Where administration, health and metrics are served; 0 picks a free port
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http_port: u16,
+    /// Move closed ledgers to an object store soon, and drop them from this disk: s3://BUCKET[?endpoint=URL], gs://BUCKET,
+    /// az://CONTAINER or file:///DIRECTORY. Credentials come from the environment, as AWS_ACCESS_KEY_ID
+    #[arg(long, value_name = "URL")]
+    offload: Option<String>,
     /// Sets a key of the broker, as in deploy/broker.toml; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
+
+/// With `--offload`. A server keeps what has moved for hours, in case the store loses something.
+const OFFLOAD_DELETION_LAG_S: u32 = 5;
 
 /// The cluster's name, which clients see in `GET /admin/v2/clusters`.
 const CLUSTER: &str = "standalone";
@@ -78,7 +85,9 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
     };
     // A bookie that cannot sync must not leave the broker waiting for it.
     let stop_broker = Drain::new();
-    let serving = Box::pin(broker::serve(config, house, |bound| announce(&place, bound), stop_broker.clone()));
+    let offload = config.offload.clone();
+    let announce = |bound: &Bound| announce(&place, bound, &offload);
+    let serving = Box::pin(broker::serve(config, house, announce, stop_broker.clone()));
     let watching = async {
         tokio::select! {
             () = drain.requested() => Ok(()),
@@ -118,6 +127,14 @@ fn configure(arguments: &Arguments) -> Result<broker::Config, Failure> {
         format!("listen=[::]:{}", arguments.broker_port),
         format!("http_listen=[::]:{}", arguments.http_port),
     ];
+    if let Some(url) = &arguments.offload {
+        // Someone at a keyboard wants to see it happen.
+        set.extend([
+            format!("offload={url}"),
+            "offload_threshold_s=0".into(),
+            format!("offload_deletion_lag_s={OFFLOAD_DELETION_LAG_S}"),
+        ]);
+    }
     set.extend(arguments.set.iter().cloned());
     let Loaded { config, warnings } =
         daemon::config::load(&Sources { file: None, environment: std::env::vars_os().collect(), set })?;
@@ -157,9 +174,9 @@ fn fresh_name() -> (String, u64) {
     (unique.to_string(), high ^ low)
 }
 
-fn announce(place: &Place, bound: &Bound) {
+fn announce(place: &Place, bound: &Bound, offload: &str) {
     if let Err(failure) = place.publish_ports(bound.broker_port, bound.http_port) {
         tracing::error!(%failure, "requests are served, but the ports are in no file");
     }
-    print!("{}", Banner { broker: bound.broker_port, http: bound.http_port, data: place.path() });
+    print!("{}", Banner { broker: bound.broker_port, http: bound.http_port, data: place.path(), offload });
 }

@@ -8,6 +8,7 @@ use etcd_client::Client;
 use metadata::{
     DEADLINE, Error, Expect, MetadataStore, MetadataStoreExt, Operation, Transaction, conformance, connect,
 };
+use rustix::process::Signal;
 use server::EtcdServer;
 use tokio::time::{Instant, timeout};
 
@@ -112,14 +113,14 @@ async fn a_commit_to_a_stalled_etcd_is_settled() {
     let server = EtcdServer::start().await;
     let store = server.store("test").await;
     let first = store.put("a", "0", Expect::Absent).await.unwrap();
-    server.signal("STOP");
+    server.signal(Signal::STOP);
     let transaction = Transaction::new(vec![Operation::put("a", "1", Expect::Version(first))]);
     let token = transaction.token;
     let commit = store.commit(transaction);
     let resume = async {
         // Longer than an attempt.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        server.signal("CONT");
+        server.signal(Signal::CONT);
     };
     let (outcome, ()) = futures::join!(commit, resume);
     let version = outcome.unwrap();
@@ -135,7 +136,7 @@ async fn a_commit_to_an_etcd_that_stays_stalled_has_an_unknown_outcome() {
     let server = EtcdServer::start().await;
     let store = server.store("test").await;
     let mut watch = store.watch("").await.unwrap();
-    server.signal("STOP");
+    server.signal(Signal::STOP);
     let start = Instant::now();
     let key = "a".into();
     let ended = timeout(DEADLINE + SLACK, watch.next());
@@ -145,7 +146,7 @@ async fn a_commit_to_an_etcd_that_stays_stalled_has_an_unknown_outcome() {
     assert!(matches!(ended, Err(Error::Unavailable { .. })), "{ended:?}");
     assert_eq!(put, Err(Error::OutcomeUnknown));
     assert!(matches!(get, Err(Error::Unavailable { .. })));
-    server.signal("CONT");
+    server.signal(Signal::CONT);
     store.put("b", "goes on", Expect::Any).await.unwrap();
 }
 

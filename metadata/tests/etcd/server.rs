@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use metadata::{EtcdStore, Retry};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -61,11 +62,10 @@ impl EtcdServer {
         }
     }
 
-    /// Stops (`STOP`) it without closing anything, or lets it go on (`CONT`).
-    pub(crate) fn signal(&self, signal: &str) {
+    /// Stops it without closing anything ([`Signal::STOP`]), or lets it go on ([`Signal::CONT`]).
+    pub(crate) fn signal(&self, signal: Signal) {
         let process = self.process.as_ref().expect("the server runs");
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(process.id().to_string()).status();
-        assert!(status.expect("kill can be run").success());
+        kill_process(Pid::from_child(process), signal).expect("a child can be signalled");
     }
 
     /// A store, as soon as the server answers.

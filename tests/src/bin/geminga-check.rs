@@ -10,11 +10,14 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::compose::{ComposeRun, Findings, Project, check_compose};
-use tests::crash::{self, ClusterRun, FileSystem, Load, PowerRun, Report, StandaloneRun};
+use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::footprint::{self, FootprintRun};
+use tests::goals::Goals;
 use tests::lines::{self, LinesRun};
 use tests::offload_read::{self, OffloadReadRun};
+use tests::space::{self, SpaceRun};
 use tests::speed::{self, SpeedRun};
+use tests::tiering::{self, ReadingRun, StoreKind, Target, ThreeCommandsRun, TieringRun};
 
 /// Checks what Geminga promises, with real processes. Exit code 0: everything held.
 #[derive(Debug, Parser)]
@@ -33,6 +36,20 @@ struct Place {
     /// A directory for data and output, made if it is absent and kept. Without it: a temporary one.
     #[arg(long)]
     directory: Option<PathBuf>,
+}
+
+/// Who reads from a store at the same time.
+#[derive(Debug, Clone, Args)]
+struct Readers {
+    /// How many start together, one number after the other.
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16")]
+    readers: Vec<u32>,
+    /// How many start equally far apart.
+    #[arg(long, default_value_t = 16)]
+    apart: u32,
+    /// MiB that each of these reads. Without it: all between them.
+    #[arg(long)]
+    apart_mib: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,8 +82,6 @@ enum Check {
         #[command(flatten)]
         place: Place,
     },
-    /// Runs the shipped compose file on the engine that answers. `tests/compose` starts one where none does.
-    Compose(Compose),
     /// Fills many topics without a consumer, starts again, reads back, and watches memory.
     Backlog {
         /// Topics.
@@ -97,36 +112,30 @@ enum Check {
         #[command(flatten)]
         place: Place,
     },
-    /// Measures what each process costs before anyone uses it.
-    Footprint {
-        /// The file `geminga`, as the image has it.
-        program: PathBuf,
-        /// Starts of each process.
-        #[arg(long, default_value_t = 11)]
-        rounds: usize,
-        /// Seconds from ready until memory is read.
-        #[arg(long, default_value_t = 10)]
-        idle: u64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Writes a ledger into an object store and measures how it reads back, beside plain requests for the same objects.
-    OffloadRead {
-        /// A URL as topics name their stores. Credentials come from the environment. Without it: a directory.
-        #[arg(long)]
-        location: Option<Location>,
-        /// Payload of the ledger.
-        #[arg(long, default_value_t = 1024)]
-        mib: u64,
-        /// Of one entry.
-        #[arg(long, default_value_t = 64 * 1024)]
-        entry_bytes: usize,
-        /// Of the reader's cache.
+    #[command(flatten)]
+    Stores(Stores),
+    #[command(flatten)]
+    Image(Image),
+    /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
+    Space {
+        /// MiB published into files that were used before.
+        #[arg(long, default_value_t = 256)]
+        flood_mib: u64,
+        /// MiB of a segment.
         #[arg(long, default_value_t = 64)]
-        cache_mib: usize,
-        /// That start together, and then far apart.
+        segment_mib: u64,
+        /// Ledgers that lie among each other.
+        #[arg(long, default_value_t = 1000)]
+        ledgers: u64,
+        /// Entries of 1 KiB of each.
+        #[arg(long, default_value_t = 1024)]
+        entries: u64,
+        /// Ledgers read at a time.
         #[arg(long, default_value_t = 16)]
-        readers: u32,
+        readers: u64,
+        /// Seconds until a segment is rewritten.
+        #[arg(long, default_value_t = 20)]
+        rewrite_after_s: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -162,25 +171,99 @@ enum Check {
     },
 }
 
-#[derive(Debug, Args)]
-struct Compose {
-    /// The command that is Compose, with its first arguments.
-    #[arg(long, value_delimiter = ' ', default_value = "docker-compose")]
-    command: Vec<String>,
-    /// The compose file and what lies over it.
-    #[arg(long = "file", default_value = "deploy/docker-compose.yml")]
-    files: Vec<PathBuf>,
-    /// A Python interpreter with pulsar-client.
-    #[arg(long)]
-    python: Option<PathBuf>,
-    /// The directory of check.py.
-    #[arg(long, default_value = "tests/python")]
-    scripts: PathBuf,
-    /// Only what fits into some minutes.
-    #[arg(long)]
-    small: bool,
-    #[command(flatten)]
-    place: Place,
+/// What has to do with object stores.
+#[derive(Debug, Subcommand)]
+enum Stores {
+    /// Writes a ledger into an object store and measures how it reads back, beside plain requests for the same objects.
+    OffloadRead(OffloadRead),
+    /// Moves ledgers to a real store, waits until no bookie has them, starts all again, and reads back by the Python client.
+    Tiering {
+        /// A cluster of processes instead of standalone.
+        #[arg(long)]
+        cluster: bool,
+        /// What is started to keep objects.
+        #[arg(long, value_enum, default_value = "s3")]
+        store: StoreKind,
+        /// Of all messages, about.
+        #[arg(long, default_value_t = 1_000_000_000)]
+        bytes: u64,
+        /// Topics that share them.
+        #[arg(long, default_value_t = 4)]
+        topics: u32,
+        /// Of a message, about.
+        #[arg(long, default_value_t = 16 * 1024)]
+        message_bytes: u64,
+        /// MiB that each of our processes may take.
+        #[arg(long, default_value_t = 512)]
+        resident_mib_max: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Moves one topic to a real store and measures how consumers read it there, beside plain requests for the same objects.
+    TieredRead {
+        /// What is started to keep objects.
+        #[arg(long, value_enum, default_value = "s3")]
+        store: StoreKind,
+        /// Of all messages.
+        #[arg(long, default_value_t = 1 << 30)]
+        bytes: u64,
+        /// Of a message; a batch of small ones is one to the server.
+        #[arg(long, default_value_t = 64 * 1024)]
+        message_bytes: usize,
+        #[command(flatten)]
+        readers: Readers,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Types the three commands of README's section on tiering, on the ports that stand there, and looks whether they do what it says.
+    ThreeCommands {
+        /// README.
+        #[arg(long, default_value = "README.md")]
+        readme: PathBuf,
+        /// Fetch nothing: take the S3 server that `tests/run` has installed.
+        #[arg(long)]
+        installed: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// What has to do with the image and how it is deployed.
+#[derive(Debug, Subcommand)]
+enum Image {
+    /// Runs the shipped compose file on the engine that answers. `tests/compose` starts one where none does.
+    Compose {
+        /// The command that is Compose, with its first arguments.
+        #[arg(long, value_delimiter = ' ', default_value = "docker-compose")]
+        command: Vec<String>,
+        /// The compose file and what lies over it.
+        #[arg(long = "file", default_value = "deploy/docker-compose.yml")]
+        files: Vec<PathBuf>,
+        /// A Python interpreter with pulsar-client.
+        #[arg(long)]
+        python: Option<PathBuf>,
+        /// The directory of check.py.
+        #[arg(long, default_value = "tests/python")]
+        scripts: PathBuf,
+        /// Only what fits into some minutes.
+        #[arg(long)]
+        small: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measures what each process costs before anyone uses it.
+    Footprint {
+        /// The file `geminga`, as the image has it.
+        program: PathBuf,
+        /// Starts of each process.
+        #[arg(long, default_value_t = 11)]
+        rounds: usize,
+        /// Seconds from ready until memory is read.
+        #[arg(long, default_value_t = 10)]
+        idle: u64,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -190,6 +273,9 @@ enum Crash {
         /// Kills.
         #[arg(long, default_value_t = 50)]
         times: u32,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -207,9 +293,35 @@ enum Crash {
         /// Entries before the next ledger.
         #[arg(long, default_value_t = 1000)]
         ledger_entries_max: u64,
+        /// Let consumed ledgers leave meanwhile.
+        #[arg(long)]
+        trim: bool,
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Debug, Args)]
+struct OffloadRead {
+    /// A URL as topics name their stores. Credentials come from the environment.
+    #[arg(long)]
+    location: Option<Location>,
+    /// Without a URL: what is started for it.
+    #[arg(long, value_enum, default_value = "directory")]
+    store: StoreKind,
+    /// Payload of the ledger.
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// Of one entry.
+    #[arg(long, default_value_t = 64 * 1024)]
+    entry_bytes: usize,
+    /// Of the reader's cache.
+    #[arg(long, default_value_t = 64)]
+    cache_mib: usize,
+    #[command(flatten)]
+    readers: Readers,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// A place that is there.
@@ -249,15 +361,17 @@ fn main() -> ExitCode {
 
 async fn run(check: Check) -> Result<(), Failure> {
     match check {
-        Check::Crash(Crash::Standalone { times, place }) => {
+        Check::Crash(Crash::Standalone { times, trim, place }) => {
             let ground = place.prepare()?;
-            let run = StandaloneRun { times, seed: ground.seed, directory: ground.directory.clone() };
+            let run =
+                StandaloneRun { times, keeping: keeping(trim), seed: ground.seed, directory: ground.directory.clone() };
             verdict(&Box::pin(crash::crash_standalone(&run)).await?)
         }
-        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, place }) => {
+        Check::Crash(Crash::Cluster { bookie_kills, broker_kills, moves, ledger_entries_max, trim, place }) => {
             let ground = place.prepare()?;
             let (seed, directory) = (ground.seed, ground.directory.clone());
-            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, seed, directory };
+            let keeping = keeping(trim);
+            let run = ClusterRun { bookie_kills, broker_kills, moves, ledger_entries_max, keeping, seed, directory };
             verdict(&Box::pin(crash::crash_cluster(&run)).await?)
         }
         Check::PowerLoss { times, file_system, environment, place } => {
@@ -270,11 +384,10 @@ async fn run(check: Check) -> Result<(), Failure> {
             verdict(&Box::pin(crash::lose_power(&run)).await?)
         }
         Check::Load { brokers, messages, place } => {
-            let load = Load::start(brokers, place.prepare()?.seed);
+            let load = Load::over(brokers, Keeping::WhatIsNeeded, place.prepare()?.seed);
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
-        Check::Compose(asked) => Box::pin(compose(asked)).await,
         Check::Backlog { topics, messages, cluster, resident_mib_max, place } => {
             let directory = place.prepare()?;
             let run = BacklogRun {
@@ -295,19 +408,19 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", lines::round_trip(&LinesRun { file, url, topic, directory, within }).await?);
             Ok(())
         }
-        Check::Footprint { program, rounds, idle, place } => {
-            let (ground, idle) = (place.prepare()?, Duration::from_secs(idle));
-            let run = FootprintRun { program, rounds, idle, directory: ground.directory.clone() };
-            println!("{}", Box::pin(footprint::measure(&run)).await?.table());
-            Ok(())
-        }
-        Check::OffloadRead { location, mib, entry_bytes, cache_mib, readers, place } => {
+        Check::Stores(check) => Box::pin(run_with_stores(check)).await,
+        Check::Image(check) => Box::pin(run_of_image(check)).await,
+        Check::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
             let ground = place.prepare()?;
-            let location = location.unwrap_or_else(|| Location::Directory { path: ground.directory.clone() });
-            let (bytes, cache_bytes, seed) = (mib << 20, cache_mib << 20, ground.seed);
-            let run = OffloadReadRun { location, bytes, entry_bytes: entry_bytes.max(8), cache_bytes, readers, seed };
-            println!("{}", Box::pin(offload_read::measure(&run)).await?);
-            Ok(())
+            let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
+            let (rewrite_after, directory) = (Duration::from_secs(rewrite_after_s), ground.directory.clone());
+            let run = SpaceRun { flood_bytes, segment_bytes, ledgers, entries, readers, rewrite_after, directory };
+            let report = Box::pin(space::measure(&run)).await?;
+            print!("{report}");
+            match report.keeps_its_goals() {
+                true => Ok(()),
+                false => Err(Failure::internal("used files or sorted ledgers cost more than they should")),
+            }
         }
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
@@ -317,17 +430,91 @@ async fn run(check: Check) -> Result<(), Failure> {
     }
 }
 
-async fn compose(asked: Compose) -> Result<(), Failure> {
-    let Compose { command, files, python, scripts, small, place } = asked;
-    let seed = place.prepare()?.seed;
-    let full = |path: PathBuf| std::path::absolute(path).map_err(Failure::usage);
-    let files = files.into_iter().map(full).collect::<Result<_, _>>()?;
-    let run = ComposeRun { project: Project { command, files }, python, scripts: full(scripts)?, all: !small, seed };
-    let Findings { steps, report } = Box::pin(check_compose(&run)).await?;
-    for (step, took) in steps {
-        println!("{:>7.1} s  {step}", took.as_secs_f64());
+async fn run_of_image(check: Image) -> Result<(), Failure> {
+    match check {
+        Image::Compose { command, files, python, scripts, small, place } => {
+            let seed = place.prepare()?.seed;
+            let full = |path: PathBuf| std::path::absolute(path).map_err(Failure::usage);
+            let files = files.into_iter().map(full).collect::<Result<_, _>>()?;
+            let (project, scripts) = (Project { command, files }, full(scripts)?);
+            let run = ComposeRun { project, python, scripts, all: !small, seed };
+            let Findings { steps, report } = Box::pin(check_compose(&run)).await?;
+            for (step, took) in steps {
+                println!("{:>7.1} s  {step}", took.as_secs_f64());
+            }
+            verdict(&report)
+        }
+        Image::Footprint { program, rounds, idle, place } => {
+            let (ground, idle) = (place.prepare()?, Duration::from_secs(idle));
+            let run = FootprintRun { program, rounds, idle, directory: ground.directory.clone() };
+            println!("{}", Box::pin(footprint::measure(&run)).await?.table());
+            Ok(())
+        }
     }
-    verdict(&report)
+}
+
+async fn run_with_stores(check: Stores) -> Result<(), Failure> {
+    match check {
+        Stores::OffloadRead(reading) => Box::pin(offload_read(reading)).await,
+        Stores::Tiering { cluster, store, bytes, topics, message_bytes, resident_mib_max, place } => {
+            let ground = place.prepare()?;
+            let (resident_bytes_max, seed) = (resident_mib_max << 20, ground.seed as u32);
+            let directory = ground.directory.clone();
+            let run = TieringRun { cluster, store, bytes, topics, message_bytes, resident_bytes_max, seed, directory };
+            print!("{}", Box::pin(tiering::move_and_read_back(&run)).await?);
+            Ok(())
+        }
+        Stores::TieredRead { store, bytes, message_bytes, readers, place } => {
+            let ground = place.prepare()?;
+            let Readers { readers, apart, apart_mib } = readers;
+            let (message_bytes, apart_bytes) = (message_bytes.max(8), apart_mib.map(|mib| mib << 20));
+            let directory = ground.directory.clone();
+            let run = ReadingRun { store, bytes, message_bytes, readers, apart, apart_bytes, directory };
+            let report = Box::pin(tiering::read_as_consumers(&run)).await?;
+            print!("{report}");
+            reached(&report.goals)
+        }
+        Stores::ThreeCommands { readme, installed, place } => {
+            let ground = place.prepare()?;
+            let run = ThreeCommandsRun { readme, install: !installed, directory: ground.directory.clone() };
+            print!("{}", Box::pin(tiering::follow_readme(&run)).await?);
+            Ok(())
+        }
+    }
+}
+
+async fn offload_read(reading: OffloadRead) -> Result<(), Failure> {
+    let ground = reading.place.prepare()?;
+    let (location, target) = match reading.location {
+        Some(location) => (location, None),
+        None => {
+            let target = Target::start(reading.store, &ground.directory).await?;
+            (target.url().parse().map_err(Failure::usage)?, Some(target))
+        }
+    };
+    let run = OffloadReadRun {
+        location,
+        backend: target.as_ref().map(Target::backend).transpose()?.flatten(),
+        bytes: reading.mib << 20,
+        entry_bytes: reading.entry_bytes.max(8),
+        cache_bytes: reading.cache_mib << 20,
+        readers: reading.readers.readers,
+        apart: reading.readers.apart,
+        apart_bytes: reading.readers.apart_mib.map(|mib| mib << 20),
+        seed: ground.seed,
+    };
+    let report = Box::pin(offload_read::measure(&run)).await?;
+    print!("{report}");
+    reached(&report.goals)
+}
+
+fn keeping(trim: bool) -> Keeping {
+    if trim { Keeping::WhatIsNeeded } else { Keeping::Everything }
+}
+
+/// A goal that was missed is a failure.
+fn reached(goals: &Goals) -> Result<(), Failure> {
+    if goals.met("") { Ok(()) } else { Err(Failure::internal("goals were missed")) }
 }
 
 /// A report with any fault is a failure.

@@ -26,6 +26,9 @@ pub enum Start {
     Earliest,
     /// After the last.
     Latest,
+    /// At this message; only for what leaves no subscription behind. A client of others leaves out the message itself unless it is
+    /// asked not to: the server always sends it.
+    At(Position),
 }
 
 /// What to attach to.
@@ -99,15 +102,12 @@ impl Subscriber {
     /// Attaches over a connection to the topic's owner.
     pub async fn attach(mut connection: Connection, subscription: &Subscription<'_>) -> Result<Self, ClientError> {
         let request_id = connection.request_id();
-        let initial = match subscription.start {
-            Start::Earliest => InitialPosition::Earliest,
-            Start::Latest => InitialPosition::Latest,
+        let edge = |at| MessageIdData { ledger_id: at, entry_id: at, ..Default::default() };
+        let (initial, start_message_id) = match subscription.start {
+            Start::Earliest => (InitialPosition::Earliest, edge(u64::MAX)), // The protocol's (-1, -1).
+            Start::Latest => (InitialPosition::Latest, edge(i64::MAX as u64)),
+            Start::At(position) => (InitialPosition::Earliest, position.to_message_id()),
         };
-        let edge = match subscription.start {
-            Start::Earliest => u64::MAX, // The protocol's (-1, -1).
-            Start::Latest => i64::MAX as u64,
-        };
-        let start_message_id = MessageIdData { ledger_id: edge, entry_id: edge, ..Default::default() };
         let ask = CommandSubscribe {
             topic: subscription.topic.into(),
             subscription: subscription.name.into(),

@@ -38,6 +38,17 @@ impl Admin {
         self.call(reqwest::Method::PUT, path, body).await.map(drop)
     }
 
+    /// Posts `body` to `path`.
+    pub async fn post(&self, path: &str, body: Option<Value>) -> Result<(), Failure> {
+        self.call(reqwest::Method::POST, path, body).await.map(drop)
+    }
+
+    /// Posts nothing to `path`, and reads the answer.
+    pub async fn ask(&self, path: &str) -> Result<Value, Failure> {
+        let text = self.call(reqwest::Method::POST, path, None).await?;
+        Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
     /// Deletes `path`.
     pub async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.call(reqwest::Method::DELETE, path, None).await.map(drop)

@@ -1,11 +1,11 @@
 //! etcd as a process.
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::Failure;
 
 use super::Process;
+use super::ports::free_row;
 use crate::deadline::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -19,16 +19,11 @@ pub struct Etcd {
     peer_port: u16,
 }
 
-/// A port that was free a moment ago. For programs that cannot choose one themselves.
-pub(crate) fn free_port() -> Result<u16, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(Failure::internal)?;
-    Ok(listener.local_addr().map_err(Failure::internal)?.port())
-}
-
 impl Etcd {
     /// Starts with its data in `directory/etcd`.
     pub async fn start(directory: &Path) -> Result<Self, Failure> {
-        let (client_port, peer_port) = (free_port()?, free_port()?);
+        let client_port = free_row("etcd", directory)?;
+        let peer_port = client_port + 1;
         let process = launch(directory, client_port, peer_port)?;
         let etcd = Self { process, directory: directory.into(), client_port, peer_port };
         etcd.ready().await?;

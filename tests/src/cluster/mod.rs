@@ -4,19 +4,24 @@
 //! same data and the same ports; what a process printed is shown when it fails.
 mod admin; // In the order of a cluster: its processes, what is made of them, how it is asked.
 mod etcd;
-mod forward;
+mod http_proxy;
 mod nodes;
+mod ports;
 mod process;
+mod proxy;
+mod s3;
 mod servers;
 mod standalone;
 mod tools;
 
 pub use admin::Admin;
 pub use etcd::Etcd;
-pub(crate) use etcd::free_port;
-pub use forward::Forwarder;
+pub use http_proxy::{Effect, Fate, HttpProxy, Rule, Seen};
 pub use nodes::{Bookie, Broker, Cluster, Shape};
+pub(crate) use ports::free_row;
 pub use process::{Process, Spending, binary, spending_of};
+pub use proxy::{Faults, Flow, Passed, Proxy};
+pub use s3::{BUCKET, S3};
 pub use servers::Servers;
 pub use standalone::Standalone;
-pub use tools::{Tool, java_tools, prometheus, python};
+pub use tools::{Tool, java_tools, prometheus, python, s3_server};

@@ -19,13 +19,15 @@ pub struct Shape {
     pub brokers: usize,
     /// More `KEY=VALUE` for each broker.
     pub broker_settings: Vec<String>,
+    /// More of the environment of each broker, as credentials for a store.
+    pub broker_environment: Vec<(String, String)>,
 }
 
 impl Default for Shape {
     /// The smallest cluster that outlives any one process: 3 bookies, 2 brokers, quorum 3/3/2.
     fn default() -> Self {
         let broker_settings = ["ensemble_size=3", "write_quorum=3", "ack_quorum=2"].map(str::to_owned).to_vec();
-        Self { bookies: 3, brokers: 2, broker_settings }
+        Self { bookies: 3, brokers: 2, broker_settings, broker_environment: Vec::new() }
     }
 }
 
@@ -44,22 +46,30 @@ struct Node {
     name: String,
     program: &'static str,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     logs: PathBuf,
     process: Process,
     ready: Ready,
 }
 
 impl Node {
-    async fn start(name: String, program: &'static str, settings: Vec<String>, logs: &Path) -> Result<Self, Failure> {
+    async fn start(
+        name: String,
+        program: &'static str,
+        settings: Vec<String>,
+        environment: &[(String, String)],
+        logs: &Path,
+    ) -> Result<Self, Failure> {
         let any = ["listen=127.0.0.1:0".to_owned(), "http_listen=127.0.0.1:0".to_owned()];
-        let (process, ready) = launch(&name, program, &settings, &any, logs).await?;
-        Ok(Self { name, program, settings, logs: logs.into(), process, ready })
+        let (process, ready) = launch(&name, program, &settings, &any, environment, logs).await?;
+        Ok(Self { name, program, settings, environment: environment.to_vec(), logs: logs.into(), process, ready })
     }
 
     /// Starts again on the same data and ports.
     async fn restart(&mut self) -> Result<(), Failure> {
         let same = [format!("listen={}", self.ready.broker), format!("http_listen={}", self.ready.http)];
-        (self.process, self.ready) = launch(&self.name, self.program, &self.settings, &same, &self.logs).await?;
+        let (settings, environment) = (&self.settings, &self.environment);
+        (self.process, self.ready) = launch(&self.name, self.program, settings, &same, environment, &self.logs).await?;
         Ok(())
     }
 }
@@ -69,11 +79,13 @@ async fn launch(
     program: &str,
     settings: &[String],
     ports: &[String],
+    environment: &[(String, String)],
     logs: &Path,
 ) -> Result<(Process, Ready), Failure> {
     let arguments: Vec<String> =
         settings.iter().chain(ports).flat_map(|setting| ["--set".to_owned(), setting.clone()]).collect();
-    let mut process = Process::start(name, &binary(program)?, &arguments, &[], logs)?;
+    let environment: Vec<_> = environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut process = Process::start(name, &binary(program)?, &arguments, &environment, logs)?;
     let line = |printed: &str| printed.lines().find_map(|line| serde_json::from_str::<Ready>(line).ok());
     let ready = process.ready(READY_WITHIN, |printed| line(printed).filter(|line| line.ready)).await?;
     Ok((process, ready))
@@ -141,12 +153,13 @@ impl Cluster {
             let name = format!("bookie-{number}");
             let mut settings = base.clone();
             settings.push(format!("data_dir={}", directory.join(&name).display()));
-            bookies.push(Bookie(Node::start(name, "geminga-bookie", settings, directory).await?));
+            bookies.push(Bookie(Node::start(name, "geminga-bookie", settings, &[], directory).await?));
         }
         let mut brokers = Vec::new();
         for number in 0..shape.brokers {
             let settings = base.iter().chain(&shape.broker_settings).cloned().collect();
-            let node = Node::start(format!("broker-{number}"), "geminga-broker", settings, directory).await?;
+            let (name, environment) = (format!("broker-{number}"), &shape.broker_environment);
+            let node = Node::start(name, "geminga-broker", settings, environment, directory).await?;
             brokers.push(Broker(node));
         }
         Ok(Self { brokers, bookies, etcd })

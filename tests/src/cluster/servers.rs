@@ -28,6 +28,33 @@ impl Servers {
         Ok(Self::Many(Box::new(Box::pin(Cluster::start(directory, &Shape::default())).await?)))
     }
 
+    /// Starts standalone, or a cluster, that moves what is closed to `store` at once and lets bookies forget it soon.
+    pub async fn offloading(
+        cluster: bool,
+        directory: &Path,
+        store: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        if !cluster {
+            return Ok(Self::One(Box::new(Standalone::start_offloading(directory, store, environment).await?)));
+        }
+        let mut shape = Shape::default();
+        let settings = [&format!("offload={store}"), "offload_threshold_s=0", "offload_deletion_lag_s=5"];
+        shape.broker_settings.extend(settings.map(str::to_owned));
+        shape.broker_environment =
+            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Ok(Self::Many(Box::new(Box::pin(Cluster::start(directory, &shape)).await?)))
+    }
+
+    /// The HTTP interface of each bookie; standalone has one of all.
+    #[must_use]
+    pub fn bookies(&self) -> Vec<Admin> {
+        match self {
+            Self::One(server) => vec![server.admin()],
+            Self::Many(cluster) => cluster.bookies.iter().map(Bookie::admin).collect(),
+        }
+    }
+
     /// `host:port` of each broker.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
@@ -71,6 +98,11 @@ impl Servers {
                 return Err(Failure::internal(format!("{} drained with {status}", process.name())));
             }
         }
+        self.start_again().await
+    }
+
+    /// Starts all of our processes, which have ended, on the same data and ports.
+    pub async fn start_again(&mut self) -> Result<(), Failure> {
         match self {
             Self::One(server) => server.restart().await.map(drop),
             Self::Many(cluster) => {

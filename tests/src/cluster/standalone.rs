@@ -26,6 +26,7 @@ pub struct Standalone {
     logs: PathBuf,
     ports: Ports,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 impl Standalone {
@@ -36,15 +37,35 @@ impl Standalone {
 
     /// Starts with its data in `data`, for instance on another file system, and with more environment variables.
     pub async fn start_with(logs: &Path, data: &Path, environment: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_so(logs, data, environment, Vec::new()).await
+    }
+
+    /// Starts with its data in `directory/data`, with `--offload`, and with what the store needs in the environment.
+    pub async fn start_offloading(
+        directory: &Path,
+        store: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let arguments = vec![format!("--offload={store}")];
+        Self::start_so(directory, &directory.join("data"), environment, arguments).await
+    }
+
+    async fn start_so(
+        logs: &Path,
+        data: &Path,
+        environment: &[(&str, &str)],
+        arguments: Vec<String>,
+    ) -> Result<Self, Failure> {
         let environment: Vec<_> = environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let (process, ports) = launch(logs, data, Ports { broker: 0, http: 0 }, &environment).await?;
-        Ok(Self { process, data: data.into(), logs: logs.into(), ports, environment })
+        let (process, ports) = launch(logs, data, Ports { broker: 0, http: 0 }, &environment, &arguments).await?;
+        Ok(Self { process, data: data.into(), logs: logs.into(), ports, environment, arguments })
     }
 
     /// Starts again after [`Process::kill`], on the same data and ports. Returns how long it took to be ready.
     pub async fn restart(&mut self) -> Result<Duration, Failure> {
         let begin = tokio::time::Instant::now();
-        (self.process, self.ports) = launch(&self.logs, &self.data, self.ports, &self.environment).await?;
+        (self.process, self.ports) =
+            launch(&self.logs, &self.data, self.ports, &self.environment, &self.arguments).await?;
         Ok(begin.elapsed())
     }
 
@@ -83,14 +104,16 @@ async fn launch(
     data: &Path,
     ports: Ports,
     environment: &[(String, String)],
+    more: &[String],
 ) -> Result<(Process, Ports), Failure> {
-    let arguments = [
+    let mut arguments = vec![
         "standalone".into(),
         "--data-dir".into(),
         data.to_string_lossy().into_owned(),
         format!("--broker-port={}", ports.broker),
         format!("--http-port={}", ports.http),
     ];
+    arguments.extend_from_slice(more);
     let file = data.join("ports.json");
     // The process removes it at its start, but might not have come to that when we look.
     if file.exists() {

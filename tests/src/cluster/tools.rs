@@ -1,8 +1,8 @@
-//! What `tests/run` installed: real clients.
+//! What `tests/run` installed: real clients and servers.
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A real client, or why it is not here.
+/// A program of others, or why it is not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tool {
     /// Where it lies.
@@ -26,19 +26,20 @@ impl Tool {
 }
 
 fn find(tools: &Path, place: &str, subject: &str) -> Tool {
-    let path = tools.join(place);
-    if path.exists() {
-        return Tool::Here(path);
-    }
     let missing = fs::read_to_string(tools.join("missing")).unwrap_or_default();
-    let line = missing.lines().find(|line| line.starts_with(subject));
-    Tool::Missing(line.unwrap_or_else(|| panic!("{subject} is not installed: run `tests/run tools`")).to_owned())
+    // First, because half of an installation may lie there.
+    if let Some(line) = missing.lines().find(|line| line.starts_with(subject)) {
+        return Tool::Missing(line.to_owned());
+    }
+    let path = tools.join(place);
+    assert!(path.exists(), "{subject} is not installed: run `tests/run tools`");
+    Tool::Here(path)
 }
 
 fn directory() -> PathBuf {
     let here = std::env::current_exe().expect("the running program has a path");
     let target = here.ancestors().find(|path| path.join("test-tools").exists());
-    target.expect("real clients are not installed: run `tests/run tools`").join("test-tools")
+    target.expect("nothing is installed: run `tests/run tools`").join("test-tools")
 }
 
 /// The Python interpreter with `pulsar-client`.
@@ -59,6 +60,12 @@ pub fn java_tools() -> Tool {
     find(&directory(), "java/lib", "Java client")
 }
 
+/// SeaweedFS, which speaks S3.
+#[must_use]
+pub fn s3_server() -> Tool {
+    find(&directory(), "venv/bin/weed", "S3 server")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +77,8 @@ mod tests {
         let found = find(tools.path(), "java/lib", "Java client");
         assert_eq!(found, Tool::Missing("Java client tests: no Java".into()));
         fs::create_dir_all(tools.path().join("java/lib")).expect("made");
+        assert_eq!(find(tools.path(), "java/lib", "Java client"), found, "half of it may lie there");
+        fs::write(tools.path().join("missing"), "").expect("written");
         assert_eq!(find(tools.path(), "java/lib", "Java client"), Tool::Here(tools.path().join("java/lib")));
     }
 

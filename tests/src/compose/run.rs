@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::project::{HTTP_PORT, NAME, PORT, docker, run};
 use super::{Container, Project};
 use crate::cluster::{Admin, spending_of};
-use crate::crash::{Load, Report};
+use crate::crash::{Keeping, Load, Report};
 use crate::deadline::eventually_every;
 
 /// From the end of the build until every container is well.
@@ -92,7 +92,9 @@ async fn check(run: &ComposeRun) -> Result<Findings, Failure> {
     println!("{}", costs(&containers).await?);
     clients(run, &mut steps).await?;
 
-    let load = Load::start(vec![format!("127.0.0.1:{PORT}")], run.seed);
+    let admin = Admin::at(&format!("http://127.0.0.1:{HTTP_PORT}"));
+    let addresses = vec![format!("127.0.0.1:{PORT}")];
+    let load = Load::start(addresses, &admin, Keeping::Everything, run.seed).await?;
     load.receipts_grow_by(1000, "at first").await?;
     kill_one_after_another(run, &load, &mut steps).await?;
     scale_brokers(project, &load, &mut steps).await?;

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::{Load, Report};
+use super::{Keeping, Load, Report};
 use crate::cluster::{Admin, Cluster, Shape};
 use crate::deadline::{eventually, under_load_for};
 
@@ -26,6 +26,8 @@ pub struct ClusterRun {
     pub moves: usize,
     /// Entries of a ledger before the next begins.
     pub ledger_entries_max: u64,
+    /// Whether consumed ledgers stay.
+    pub keeping: Keeping,
     /// Of the random moments.
     pub seed: u64,
     /// For data and output. Must be there.
@@ -45,7 +47,7 @@ pub async fn crash_cluster(run: &ClusterRun) -> Result<Report, Failure> {
     let mut shape = Shape::default();
     shape.broker_settings.push(format!("ledger_entries_max={}", run.ledger_entries_max));
     let mut cluster = Cluster::start(&run.directory, &shape).await?;
-    let load = Load::start(cluster.addresses(), run.seed);
+    let load = Load::start(cluster.addresses(), &cluster.brokers[0].admin(), run.keeping, run.seed).await?;
     let mut blows = vec![Blow::Bookie; run.bookie_kills];
     blows.extend(vec![Blow::Broker; run.broker_kills]);
     blows.extend(vec![Blow::Move; run.moves]);

@@ -6,9 +6,20 @@ use proto::Position;
 
 use super::Report;
 
+/// What a server was told to do with messages that were acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// To keep them, so that all can be read back.
+    #[default]
+    Everything,
+    /// Nothing, so that ledgers leave under the load: what was acknowledged is not missed.
+    WhatIsNeeded,
+}
+
 /// All that a run saw.
 #[derive(Debug, Default)]
 pub struct History {
+    keeping: Keeping,
     numbers: u64,
     receipts: BTreeMap<u64, Position>,
     last: Option<(Position, Instant)>,
@@ -46,6 +57,12 @@ pub fn number_of(bytes: &[u8]) -> Option<u64> {
 }
 
 impl History {
+    /// Of a server that keeps what `keeping` says.
+    #[must_use]
+    pub fn of(keeping: Keeping) -> Self {
+        Self { keeping, ..Self::default() }
+    }
+
     /// A number that no message has had.
     pub fn next_number(&mut self) -> u64 {
         self.numbers += 1;
@@ -107,7 +124,9 @@ impl History {
                 None => foreign += 1,
             }
         }
-        let lost = self.receipts.keys().filter(|number| !at.contains_key(number)).count() as u64;
+        let missed = |position: &Position| self.keeping == Keeping::Everything || self.is_owed(*position);
+        let lost = self.receipts.iter().filter(|(number, position)| !at.contains_key(number) && missed(position));
+        let lost = lost.count() as u64;
         let elsewhere = |(number, position): (&u64, &Position)| at.get(number).is_some_and(|found| found != position);
         let moved = self.receipts.iter().filter(|receipt| elsewhere(*receipt)).count() as u64;
         let numbers: Vec<u64> = found.iter().filter_map(|message| message.number).collect();
@@ -176,6 +195,16 @@ mod tests {
         messages.push(foreign);
         assert_eq!(history.judge(1, &messages, 0).foreign, 1);
         assert_eq!(history.judge(1, &messages[..3], 4).undelivered, 4);
+    }
+
+    #[test]
+    fn what_was_acknowledged_may_be_missing_where_only_the_needed_is_kept() {
+        let mut history = History { keeping: Keeping::WhatIsNeeded, ..three() };
+        history.ask(at(0));
+        assert_eq!(history.judge(1, &found(&[(1, 1), (2, 2)]), 0).lost, 0);
+        assert_eq!(history.judge(1, &found(&[(2, 2)]), 0).lost, 1);
+        history.keeping = Keeping::Everything;
+        assert_eq!(history.judge(1, &found(&[(1, 1), (2, 2)]), 0).lost, 1);
     }
 
     #[test]

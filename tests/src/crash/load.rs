@@ -7,11 +7,13 @@ use daemon::Failure;
 use proto::Position;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{History, ReadBack, Report, number_of, payload};
+use super::{History, Keeping, ReadBack, Report, number_of, payload};
 use crate::client::{ClientError, Event, ProducerId, Publisher, Subscriber, Subscription};
+use crate::cluster::Admin;
 use crate::deadline::eventually;
 
 /// Where the load goes.
@@ -43,13 +45,24 @@ fn lock(history: &Shared) -> MutexGuard<'_, History> {
 }
 
 impl Load {
-    /// Starts both against the brokers at `addresses`.
+    /// Tells the server what to keep, and starts both against the brokers at `addresses`.
+    pub async fn start(addresses: Vec<String>, admin: &Admin, keeping: Keeping, seed: u64) -> Result<Self, Failure> {
+        if keeping == Keeping::Everything {
+            let for_ever = json!({"retentionTimeInMinutes": -1, "retentionSizeInMB": -1});
+            admin.post("/admin/v2/namespaces/public/default/retention", Some(for_ever)).await?;
+        }
+        Ok(Self::over(addresses, keeping, seed))
+    }
+
+    /// Starts both against the brokers at `addresses`, which keep what `keeping` says.
     #[must_use]
-    pub fn start(addresses: Vec<String>, seed: u64) -> Self {
-        let (history, stop) = (Shared::default(), CancellationToken::new());
+    pub fn over(addresses: Vec<String>, keeping: Keeping, seed: u64) -> Self {
+        let (history, stop) = (Arc::new(Mutex::new(History::of(keeping))), CancellationToken::new());
+        // Every hole keeps its ledger: with too many, none would ever leave.
+        let skips = if keeping == Keeping::Everything { 8 } else { 256 };
         let side = |stream| {
             let rng = SmallRng::seed_from_u64(seed ^ stream);
-            Side { addresses: addresses.clone(), history: history.clone(), stop: stop.clone(), rng }
+            Side { addresses: addresses.clone(), history: history.clone(), stop: stop.clone(), skips, rng }
         };
         let (publishing, acknowledging) = (side(1), side(2));
         let (publishing, acknowledging) =
@@ -89,6 +102,8 @@ struct Side {
     addresses: Vec<String>,
     history: Shared,
     stop: CancellationToken,
+    /// One message in so many is not acknowledged.
+    skips: u32,
     rng: SmallRng,
 }
 
@@ -157,7 +172,7 @@ impl Side {
                 Event::Message(message) => {
                     lock(&self.history).delivered(message.position);
                     // The others stay holes until the next connection.
-                    if self.rng.random_ratio(7, 8) && !self.stop.is_cancelled() {
+                    if self.rng.random_ratio(self.skips - 1, self.skips) && !self.stop.is_cancelled() {
                         lock(&self.history).ask(message.position);
                         batch.push(message.position);
                     }
@@ -173,7 +188,8 @@ impl Side {
 }
 
 /// Reads the topic from its first message to its last.
-async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
+/// Reads all that lies in the topic of every load.
+pub async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
     let mut reader = Subscriber::open(addresses, &Subscription::reader(TOPIC)).await?;
     let last = reader.last().await?;
     let mut found: Vec<ReadBack> = Vec::new();

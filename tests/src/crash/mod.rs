@@ -10,8 +10,8 @@ mod report;
 mod standalone;
 
 pub use cluster::{ClusterRun, crash_cluster};
-pub use history::{History, ReadBack, number_of, payload};
-pub use load::Load;
+pub use history::{History, Keeping, ReadBack, number_of, payload};
+pub use load::{Load, read_back};
 pub use power::{FileSystem, PowerRun, lose_power};
 pub use report::Report;
 pub use standalone::{StandaloneRun, crash_standalone};

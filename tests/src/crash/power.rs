@@ -7,7 +7,7 @@ use daemon::Failure;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Load, Report};
+use super::{Keeping, Load, Report};
 use crate::cluster::Standalone;
 use crate::deadline::under_load_for;
 
@@ -136,7 +136,7 @@ pub async fn lose_power(run: &PowerRun) -> Result<Report, Failure> {
     environment.extend(run.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     // Declared after the disk, so dropped before it is unmounted.
     let mut server = Standalone::start_with(&run.directory, &disk.inner.at.join("data"), &environment).await?;
-    let load = Load::start(vec![server.address()], run.seed);
+    let load = Load::start(vec![server.address()], &server.admin(), Keeping::Everything, run.seed).await?;
     for time in 1..=run.times {
         load.receipts_grow_by(50, &format!("before power loss {time}")).await?;
         under_load_for(Duration::from_millis(rng.random_range(0..2000))).await;

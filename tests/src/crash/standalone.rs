@@ -6,7 +6,7 @@ use daemon::Failure;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Load, Report};
+use super::{Keeping, Load, Report};
 use crate::cluster::Standalone;
 use crate::deadline::under_load_for;
 
@@ -15,6 +15,8 @@ use crate::deadline::under_load_for;
 pub struct StandaloneRun {
     /// Kills.
     pub times: u32,
+    /// Whether consumed ledgers stay.
+    pub keeping: Keeping,
     /// Of the random moments.
     pub seed: u64,
     /// For data and output. Must be there.
@@ -28,7 +30,7 @@ pub(super) const ROLLOVER: (&str, &str) = ("GEMINGA_LEDGER_ENTRIES_MAX", "1000")
 pub async fn crash_standalone(run: &StandaloneRun) -> Result<Report, Failure> {
     let mut rng = SmallRng::seed_from_u64(run.seed);
     let mut server = Standalone::start_with(&run.directory, &run.directory.join("data"), &[ROLLOVER]).await?;
-    let load = Load::start(vec![server.address()], run.seed);
+    let load = Load::start(vec![server.address()], &server.admin(), run.keeping, run.seed).await?;
     for time in 1..=run.times {
         load.receipts_grow_by(50, &format!("before kill {time}")).await?;
         under_load_for(Duration::from_millis(rng.random_range(0..1000))).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use daemon::Failure;
 use serde_json::Value;
 
-use crate::cluster::{Process, free_port};
+use crate::cluster::{Process, free_row};
 use crate::deadline::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ impl Prometheus {
     pub async fn start(program: &Path, directory: &Path, jobs: &[Job]) -> Result<Self, Failure> {
         let file = directory.join("prometheus.yml");
         std::fs::write(&file, configuration(jobs)).map_err(Failure::internal)?;
-        let port = free_port()?;
+        let port = free_row("prometheus", directory)?;
         let arguments = [
             format!("--config.file={}", file.display()),
             format!("--storage.tsdb.path={}", directory.join("prometheus").display()),

@@ -1,26 +1,14 @@
 //! Unmodified clients of other makers: the stock Python client and Pulsar's own Java tools.
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use tests::client::{Event, Subscriber, Subscription};
-use tests::cluster::{Servers, java_tools, python};
+use tests::cluster::{Servers, python};
 use tokio::process::Command;
 
 use crate::directory;
+use crate::programs::{ENDS_WITHIN, JavaTools, run};
 
-const ENDS_WITHIN: Duration = Duration::from_secs(180);
 const MESSAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
-
-/// Runs a program to its end and gives what it printed. Any other exit code than 0 fails the test, with the output.
-async fn run(mut command: Command) -> String {
-    let name = format!("{:?}", command.as_std());
-    let ended = tokio::time::timeout(ENDS_WITHIN, command.kill_on_drop(true).output()).await;
-    let output = ended.unwrap_or_else(|_| panic!("{name}: not within {ENDS_WITHIN:?}")).expect("the program starts");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {}\n{printed}\n{complained}", output.status);
-    printed
-}
 
 async fn python_finds_nothing_wrong(servers: &Servers) {
     let Some(python) = python().or_say_so() else { return };
@@ -40,29 +28,6 @@ async fn the_stock_python_client_works_with_standalone() {
 async fn the_stock_python_client_works_with_a_cluster() {
     let place = directory();
     python_finds_nothing_wrong(&Servers::many(place.path()).await.expect("the cluster starts")).await;
-}
-
-/// `pulsar-client`, pointed at one server.
-struct JavaTools {
-    jars: PathBuf,
-    configuration: PathBuf,
-}
-
-impl JavaTools {
-    fn against(servers: &Servers, place: &Path) -> Option<Self> {
-        let configuration = place.join("client.conf");
-        let text = format!("webServiceUrl={}/\nbrokerServiceUrl={}\n", servers.admin().base(), servers.url());
-        std::fs::write(&configuration, text).expect("written");
-        Some(Self { jars: java_tools().or_say_so()?, configuration })
-    }
-
-    async fn client(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("java");
-        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"]).arg(format!("{}/*", self.jars.display()));
-        command.args(["--add-opens", "java.base/sun.net=ALL-UNNAMED"]);
-        command.arg("org.apache.pulsar.client.cli.PulsarClientTool").arg(&self.configuration).args(arguments);
-        run(command).await
-    }
 }
 
 /// What `pulsar-client consume` prints of each message.

@@ -1,13 +1,19 @@
 //! Geminga as its users meet it: processes, real clients, real faults. Small versions of what `geminga-check` does at full size.
+mod administration; // What must work.
 mod bad_input; // What must not hurt.
-mod clients; // What must work.
+mod clients;
 mod configuration;
 mod dashboards;
 mod one_binary;
+mod programs; // How programs of others are run.
 mod promises; // What must hold.
 mod proxy;
 mod reach;
+mod retention;
 mod rust_client;
+mod space; // What it costs.
+mod stores;
+mod tiering;
 
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::Servers;
-use tests::crash::{ClusterRun, Report, StandaloneRun, crash_cluster, crash_standalone};
+use tests::crash::{ClusterRun, Keeping, Report, StandaloneRun, crash_cluster, crash_standalone};
 use tests::lines::{LinesRun, round_trip};
 
 use crate::directory;
@@ -22,10 +22,19 @@ fn holds(report: &Report) {
 #[tokio::test]
 async fn nothing_is_lost_when_standalone_is_killed() {
     let place = directory();
-    let run = StandaloneRun { times: 3, seed: SEED, directory: place.path().into() };
+    let run = StandaloneRun { times: 3, keeping: Keeping::Everything, seed: SEED, directory: place.path().into() };
     let report = crash_standalone(&run).await.expect("it starts again each time");
     holds(&report);
     assert_eq!(report.restarts, 3);
+}
+
+#[tokio::test]
+async fn nothing_that_is_needed_is_lost_when_standalone_is_killed_while_consumed_ledgers_leave() {
+    let place = directory();
+    let run = StandaloneRun { times: 4, keeping: Keeping::WhatIsNeeded, seed: SEED, directory: place.path().into() };
+    let report = crash_standalone(&run).await.expect("it starts again each time");
+    holds(&report);
+    assert!(report.found < report.acknowledged, "nothing left, so nothing was shown:\n{report}");
 }
 
 #[tokio::test]
@@ -36,6 +45,7 @@ async fn nothing_is_lost_when_a_bookie_or_a_broker_is_killed_or_a_bundle_moves()
         broker_kills: 1,
         moves: 2,
         ledger_entries_max: 200,
+        keeping: Keeping::Everything,
         seed: SEED,
         directory: place.path().into(),
     };

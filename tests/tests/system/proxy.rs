@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::client::{ClientError, Connection, find_owner};
 use tests::cluster::{Admin, Broker, Cluster, Process, Shape, binary};
-use tests::crash::Load;
+use tests::crash::{Keeping, Load};
 
 use crate::directory;
 
@@ -50,7 +50,8 @@ async fn clients_behind_a_proxy_follow_a_topic_from_broker_to_broker() {
     let shown = format!("{route:?}");
     assert!(shown.contains(&proxy.address) && shown.contains("proxied: Some"), "{shown} leads past the proxy");
 
-    let load = Load::start(vec![proxy.address.clone()], 11);
+    let admin = Admin::at(&format!("http://{}", proxy.http));
+    let load = Load::start(vec![proxy.address.clone()], &admin, Keeping::Everything, 11).await.expect("it serves");
     load.receipts_grow_by(500, "with all brokers").await.expect("it serves");
     for index in 0..cluster.brokers.len() {
         cluster.brokers[index].process().kill();

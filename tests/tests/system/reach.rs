@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use tests::client::{Connection, ProducerId, Publisher, Subscriber, Subscription, find_owner};
-use tests::cluster::{Forwarder, Servers, Standalone};
+use tests::cluster::{Proxy, Servers, Standalone};
 
 use crate::directory;
 
@@ -23,7 +23,7 @@ async fn publishes_and_reads(addresses: &[String]) {
 async fn standalone_is_reached_through_a_port_forwarder() {
     let place = directory();
     let server = Standalone::start(place.path()).await.expect("standalone starts");
-    let forwarder = Forwarder::to(server.address()).await.expect("it listens");
+    let forwarder = Proxy::to(server.address(), 0).await.expect("it listens");
     let addresses = [forwarder.address().to_string()];
     publishes_and_reads(&addresses).await;
     let route = format!("{:?}", find_owner(&addresses, TOPIC).await.expect("found"));
@@ -62,7 +62,12 @@ async fn the_metrics_of_standalone_tell_of_its_broker_and_of_its_bookie() {
     publishes_and_reads(&[server.address()]).await;
     let page = server.admin().get("/metrics").await.expect("a page");
     let page = page.as_str().expect("a text");
-    for name in ["pulsar_topics_count", "bookie_WRITE_BYTES", "bookie_journal_JOURNAL_SYNC_count"] {
+    for name in [
+        "pulsar_topics_count",
+        "bookie_WRITE_BYTES",
+        "bookie_journal_JOURNAL_SYNC_count",
+        "bookie_segment_upkeep_bytes_total",
+    ] {
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
         assert!(value.is_some_and(|(_, value)| value != "0"), "{name} in\n{page}");
     }

@@ -25,11 +25,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::log::{EntryCache, LogContext, Rollover};
+use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
 use crate::namespaces::Namespaces;
+use crate::offload::{Kinds, Stores};
 use crate::ownership::{Ownership, Probe};
+use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
+use crate::upkeep::{Tiering, Upkeep};
 use crate::{Clock, Config, Context};
 
 const TOPIC: &str = "persistent://public/default/orders";
@@ -106,15 +109,19 @@ async fn context(
     let me = BrokerRecord { broker: address.to_string(), start: "start".into(), ..Default::default() };
     let (ownership, _keeping) = Ownership::start(me, metadata.clone(), clock.clone(), Probe::told()).await.unwrap();
     std::mem::forget(_keeping); // Its tasks live as long as the test.
+    let tier = ObjectTier::new(metadata.clone(), Stores::new(1, Kinds::All), 8 << 20, 1);
     let log = LogContext {
         metadata: metadata.clone(),
         ledgers: ledgers.clone(),
         policy: QuorumPolicy { ensemble: 1, write: 1, ack: 1 },
         rollover: Rollover { entries_max: 7, ..Default::default() },
         cache: EntryCache::new(1 << 20),
+        tier: tier.clone(),
         start: "start".into(),
         clock: clock.clone(),
+        sealed: tokio::sync::mpsc::channel(1).0,
     };
+    let rollover = log.rollover;
     let owner = ownership.clone();
     let topics = Topics::new(TopicSetup {
         log,
@@ -122,7 +129,12 @@ async fn context(
         producer_prefix: "test-1".into(),
         clock: clock.clone(),
     });
+    let policies = Policies::new(metadata.clone());
+    let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
+    let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone());
     Arc::new(Context {
+        policies,
+        upkeep,
         broker: address.to_string(),
         start: "start".into(),
         standalone,

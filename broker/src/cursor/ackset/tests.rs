@@ -15,8 +15,8 @@ fn chain(entries: &[u64]) -> Chain {
     let listed = |(at, entries): (usize, &u64)| ChainLedger {
         ledger: LedgerId(10 * (at as u64 + 1)),
         entries: *entries,
-        bytes: 0,
         sealed_at: Some(1),
+        ..ChainLedger::default()
     };
     Chain::new(entries.iter().enumerate().map(listed).collect(), LedgerId(0))
 }

@@ -30,7 +30,7 @@ fn entry(messages: Option<u32>, marker: bool) -> Bytes {
 impl Bench {
     fn new(kind: SubType) -> Self {
         let mut chain = Chain::new(Vec::new(), LedgerId(0));
-        chain.push(LedgerId(1));
+        chain.push(LedgerId(1), 0);
         Self {
             dispatch: Dispatch::new(kind, AckSet::at(Position::new(1, 0))),
             chain,
@@ -49,7 +49,7 @@ impl Bench {
     fn publish_entry(&mut self, bytes: Bytes, messages: u32) -> Position {
         let number = self.chain.ledger(LedgerId(self.ledger)).expect("listed").entries;
         let position = Position::new(self.ledger, number);
-        self.chain.grow(LedgerId(self.ledger), 1, bytes.len() as u64);
+        self.chain.grow(LedgerId(self.ledger), 1, bytes.len() as u64, 0);
         self.entries.insert(position, bytes);
         self.sizes.insert(position, messages);
         position
@@ -59,7 +59,15 @@ impl Bench {
         let listed = self.chain.ledger(LedgerId(self.ledger)).expect("listed").clone();
         self.chain.seal(LedgerId(self.ledger), listed.entries, listed.bytes, 1);
         self.ledger += 3;
-        self.chain.push(LedgerId(self.ledger));
+        self.chain.push(LedgerId(self.ledger), 0);
+    }
+
+    /// The first ledgers leave, as they may for a subscription that is not durable whatever it has acknowledged.
+    fn trim(&mut self, count: usize) {
+        let sealed = self.chain.ledgers().iter().take_while(|listed| listed.sealed_at.is_some());
+        let gone: Vec<LedgerId> = sealed.take(count).map(|listed| listed.ledger).collect();
+        self.chain.drop_first(&gone);
+        self.entries.retain(|position, _| !gone.contains(&position.ledger));
     }
 
     fn attach(&mut self, serial: u64, priority: i32) {
@@ -337,10 +345,55 @@ fn hostile_numbers_change_nothing_and_never_panic() {
     bench.check();
 }
 
+#[test]
+fn a_subscription_whose_ledger_left_goes_on_behind_it() {
+    for kind in [SubType::Exclusive, SubType::Shared] {
+        let mut bench = Bench::new(kind);
+        let gone: Vec<Position> = (0..4).map(|_| bench.publish(Some(5))).collect();
+        bench.roll();
+        let left = [bench.publish(None), bench.publish(None)];
+        bench.attach(1, 0);
+        bench.flow(1, 12);
+        assert_eq!(positions(&bench.drain()), gone[..3]);
+        bench.ack(gone[1]);
+        bench.trim(1);
+        bench.dispatch.trimmed(&bench.chain);
+        bench.check();
+        assert_eq!((bench.dispatch.unacked(), bench.dispatch.acks.holes()), (0, 0), "nobody waits for what is gone");
+        assert_eq!(bench.dispatch.acks.unacknowledged(&bench.chain), 2);
+        bench.flow(1, 10);
+        assert_eq!(positions(&bench.drain()), left);
+        bench.ack(gone[0]);
+        assert_eq!(bench.dispatch.acks.unacknowledged(&bench.chain), 2, "what is gone says nothing");
+    }
+}
+
+/// A subscription need not be told: what it asks for next shows it. And it does not ask for ever.
+#[test]
+fn a_read_that_finds_nothing_before_the_end_is_not_repeated() {
+    let mut bench = Bench::new(SubType::Exclusive);
+    for _ in 0..4 {
+        bench.publish(None);
+    }
+    bench.roll();
+    bench.attach(1, 0);
+    bench.flow(1, 10);
+    let tail = bench.chain.end();
+    bench.trim(1);
+    let fetch = bench.dispatch.wanted(tail).expect("the tail is as it was before");
+    bench.dispatch.supply(&fetch, Vec::new(), &bench.chain);
+    assert_eq!(bench.dispatch.next(), None);
+    assert_eq!(bench.dispatch.wanted(tail), None);
+    assert_eq!(bench.dispatch.wanted(bench.chain.end()), None);
+    let next = bench.publish(None);
+    assert_eq!(positions(&bench.drain()), [next]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Option<u32>),
     Roll,
+    Trim(usize),
     Attach(u64, i32),
     Detach(u64),
     Flow(u64, u32),
@@ -358,6 +411,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop_oneof![Just(None), (1..30u32).prop_map(Some)].prop_map(Step::Publish),
         1 => Just(Step::Roll),
+        1 => (1..3usize).prop_map(Step::Trim),
         2 => (serial(), 0..2).prop_map(|(serial, priority)| Step::Attach(serial, priority)),
         1 => serial().prop_map(Step::Detach),
         4 => (serial(), 0..50u32).prop_map(|(serial, permits)| Step::Flow(serial, permits)),
@@ -376,6 +430,10 @@ fn apply(bench: &mut Bench, step: Step) {
     match step {
         Step::Publish(messages) => drop(bench.publish(messages)),
         Step::Roll => bench.roll(),
+        Step::Trim(count) => {
+            bench.trim(count);
+            bench.dispatch.trimmed(&bench.chain);
+        }
         Step::Attach(serial, priority) => {
             let alone = bench.dispatch.kind() != SubType::Exclusive || bench.granted.is_empty();
             if alone && !bench.granted.contains_key(&Serial(serial)) {

@@ -1,0 +1,217 @@
+//! The pages of policies. Which there are, and what they take, stands in one table.
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use proto::records::PoliciesRecord;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::body::{self, done, json};
+use super::topics::{namespace_name, persistent};
+use super::{Answer, Pages, Refusal};
+use crate::policies::{Level, LevelPage, PoliciesError, Policy, PolicyError, TABLE, Verb};
+
+type NamespaceParts = (String, String);
+type TopicParts = (String, String, String);
+
+/// Below `/namespaces`.
+pub(super) fn of_namespaces() -> Router<Pages> {
+    let mut router = Router::new();
+    for policy in &TABLE {
+        let Some(page) = policy.of_namespace else { continue };
+        let show = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>| async move {
+            let record = pages.context.policies.set_at(&namespace_level(&path)?).await;
+            Ok::<_, Refusal>(shown(policy.show(&record.map_err(|error| of_namespace(error, READING))?)))
+        };
+        let set = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>, body: Bytes| async move {
+            let value = given(&page, &body)?;
+            let level = namespace_level(&path)?;
+            let changed = pages.context.policies.change(&level, |record| policy.set(record, &value)).await;
+            changed.map_err(|error| of_namespace(error, page.missing.text()))?;
+            Ok::<_, Refusal>(changed_as(&page))
+        };
+        let clear = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>| async move {
+            let level = namespace_level(&path)?;
+            let changed = pages.context.policies.change(&level, |record| cleared(policy, record)).await;
+            changed.map_err(|error| of_namespace(error, page.missing.text()))?;
+            Ok::<_, Refusal>(done())
+        };
+        router = routes(
+            router,
+            "/{tenant}/{namespace}",
+            policy,
+            &page,
+            get(show),
+            by(&page, post(set), put(set)),
+            delete(clear),
+        );
+    }
+    router
+}
+
+/// Below a topic.
+pub(super) fn of_topics() -> Router<Pages> {
+    let mut router = Router::new();
+    for policy in &TABLE {
+        let Some(page) = policy.of_topic else { continue };
+        let show = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>| async move {
+            show_of_topic(&pages, policy, &path, &query).await
+        };
+        let set = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>, body: Bytes| async move {
+            let value = given(&page, &body)?;
+            change_of_topic(&pages, &path, &query, |record| policy.set(record, &value)).await?;
+            Ok::<_, Refusal>(changed_as(&page))
+        };
+        let clear = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>| async move {
+            change_of_topic(&pages, &path, &query, |record| cleared(policy, record)).await?;
+            Ok::<_, Refusal>(done())
+        };
+        router = routes(router, "", policy, &page, get(show), by(&page, post(set), put(set)), delete(clear));
+    }
+    router
+}
+
+fn by(page: &LevelPage, by_post: MethodRouter<Pages>, by_put: MethodRouter<Pages>) -> MethodRouter<Pages> {
+    match page.verb {
+        Verb::Post => by_post,
+        Verb::Put => by_put,
+    }
+}
+
+fn routes(
+    router: Router<Pages>,
+    base: &str,
+    policy: &Policy,
+    page: &LevelPage,
+    show: MethodRouter<Pages>,
+    set: MethodRouter<Pages>,
+    clear: MethodRouter<Pages>,
+) -> Router<Pages> {
+    let path = |name: &str| format!("{base}/{name}");
+    let router = router.route(&path(policy.page), show.merge(set));
+    match page.remove_at {
+        Some(name) => router.route(&path(name), clear),
+        None => router,
+    }
+}
+
+/// How a topic's policy is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Asked {
+    /// What counts, instead of what is set.
+    applied: Option<String>,
+    /// Of all clusters, instead of this one.
+    is_global: Option<String>,
+}
+
+fn is_true(text: Option<&String>) -> bool {
+    text.is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+async fn show_of_topic(pages: &Pages, policy: &Policy, path: &TopicParts, asked: &Asked) -> Answer {
+    let level = topic_level(path)?;
+    let policies = &pages.context.policies;
+    let record = match policies.set_at(&level).await {
+        Ok(record) => record,
+        Err(error) => return Err(of_topic(pages, &level, error).await),
+    };
+    let Level::Topic(topic) = &level else { return Ok(shown(Value::Null)) };
+    if is_true(asked.applied.as_ref()) {
+        return Ok(shown(policy.show_applied(&policies.effective(topic).await?)));
+    }
+    // There is one cluster: nothing is set for several.
+    Ok(shown(if is_true(asked.is_global.as_ref()) { Value::Null } else { policy.show(&record) }))
+}
+
+async fn change_of_topic(
+    pages: &Pages,
+    path: &TopicParts,
+    asked: &Asked,
+    edit: impl Fn(&mut PoliciesRecord) -> Result<(), PolicyError>,
+) -> Result<(), Refusal> {
+    let level = topic_level(path)?;
+    if is_true(asked.is_global.as_ref()) {
+        return Err(Refusal::not_built("a policy of a topic over several clusters"));
+    }
+    match pages.context.policies.change(&level, edit).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(of_topic(pages, &level, error).await),
+    }
+}
+
+/// Nothing set is an empty answer.
+fn shown(value: Value) -> Response {
+    if value.is_null() { StatusCode::OK.into_response() } else { json(value) }
+}
+
+fn changed_as(page: &LevelPage) -> Response {
+    StatusCode::from_u16(page.done).unwrap_or(StatusCode::NO_CONTENT).into_response()
+}
+
+fn cleared(policy: &Policy, record: &mut PoliciesRecord) -> Result<(), PolicyError> {
+    policy.clear(record);
+    Ok(())
+}
+
+/// The body's value. No body at all is like `null` where that may be.
+fn given(page: &LevelPage, body: &Bytes) -> Result<Value, Refusal> {
+    if body.trim_ascii().is_empty() && !page.body_optional {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "The request entity cannot be empty."));
+    }
+    Ok(body::parse(body)?.unwrap_or(Value::Null))
+}
+
+fn namespace_level((tenant, namespace): &NamespaceParts) -> Result<Level, Refusal> {
+    Ok(Level::Namespace(namespace_name(tenant, namespace)?))
+}
+
+fn topic_level((tenant, namespace, local): &TopicParts) -> Result<Level, Refusal> {
+    let topic = persistent(tenant, namespace, local)?;
+    if topic.partition().is_some() {
+        let reason = "Not allowed to set/get topic policy for a partition";
+        return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason));
+    }
+    Ok(Level::Topic(topic))
+}
+
+/// What is said when a policy of no namespace is read.
+const READING: &str = "Namespace does not exist";
+
+fn of_namespace(error: PoliciesError, missing: &str) -> Refusal {
+    match error {
+        PoliciesError::NotFound => Refusal::not_found(missing),
+        error => error.into(),
+    }
+}
+
+async fn of_topic(pages: &Pages, level: &Level, error: PoliciesError) -> Refusal {
+    let (PoliciesError::NotFound, Level::Topic(topic)) = (&error, level) else { return error.into() };
+    match pages.context.namespaces.namespace(topic.namespace()).await {
+        Ok(_) => Refusal::not_found(format!("Topic {topic} not found")),
+        Err(_) => Refusal::not_found("Namespace not found"),
+    }
+}
+
+impl From<PolicyError> for Refusal {
+    fn from(error: PolicyError) -> Self {
+        let status = match &error {
+            PolicyError::Malformed(_) => StatusCode::BAD_REQUEST,
+            PolicyError::Refused(_) => StatusCode::PRECONDITION_FAILED,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<PoliciesError> for Refusal {
+    fn from(error: PoliciesError) -> Self {
+        match error {
+            PoliciesError::NotFound => Self::not_found(error.to_string()),
+            PoliciesError::Value(error) => error.into(),
+            PoliciesError::Metadata(error) => error.into(),
+        }
+    }
+}

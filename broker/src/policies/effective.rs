@@ -1,0 +1,104 @@
+//! What counts for a topic.
+use std::collections::BTreeMap;
+
+use metadata::{Error, Expect, Key, MetadataStoreExt, Operation, Record};
+use prost::Message;
+use proto::records::{self, OffloadPolicy, PoliciesRecord};
+use proto::{NamespaceName, TopicName, keys};
+
+use super::{Policies, Retention, offload};
+
+/// A policies record as it was read: of nothing set, the default.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Kept {
+    pub(super) key: Key,
+    pub(super) record: PoliciesRecord,
+    pub(super) expect: Expect,
+}
+
+impl Kept {
+    pub(super) fn read(key: Key, found: Option<&Record>) -> Result<Self, Error> {
+        let expect = Expect::unchanged(found);
+        let record = match found {
+            Some(found) => {
+                PoliciesRecord::decode(found.value.clone()).map_err(|_| Error::Corrupt { key: found.key.clone() })?
+            }
+            None => PoliciesRecord::default(),
+        };
+        Ok(Self { key, record, expect })
+    }
+
+    fn nothing(key: Key) -> Self {
+        Self { key, record: PoliciesRecord::default(), expect: Expect::Absent }
+    }
+}
+
+/// What counts for one topic, as it was at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Effective {
+    topic: Kept,
+    namespace: Kept,
+}
+
+impl Effective {
+    /// How long acknowledged messages stay. Without a policy: not at all.
+    pub(crate) fn retention(&self) -> Retention {
+        self.retention_record().into()
+    }
+
+    pub(super) fn retention_record(&self) -> records::Retention {
+        self.topic.record.retention.or(self.namespace.record.retention).unwrap_or_default()
+    }
+
+    /// When ledgers move to objects, and where. Without a policy: never.
+    pub(crate) fn offload(&self) -> Option<OffloadPolicy> {
+        offload::over(self.topic.record.offload.as_ref(), self.namespace.record.offload.as_ref())
+    }
+
+    /// Put into a transaction, they let it go through only while this still counts. Two operations.
+    pub(crate) fn unchanged(&self) -> [Operation; 2] {
+        [&self.topic, &self.namespace].map(|kept| Operation::check(kept.key.clone(), kept.expect))
+    }
+}
+
+/// What counts for the topics of one namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct OfNamespace {
+    namespace: Kept,
+    topics: BTreeMap<Key, Result<Kept, Error>>,
+}
+
+impl OfNamespace {
+    /// For a topic of this namespace.
+    pub(crate) fn effective(&self, topic: &TopicName) -> Result<Effective, Error> {
+        let key = Key::from(keys::topic_policies(&topic.partitioned()));
+        let topic = match self.topics.get(&key) {
+            Some(kept) => kept.clone()?,
+            None => Kept::nothing(key),
+        };
+        Ok(Effective { topic, namespace: self.namespace.clone() })
+    }
+}
+
+impl Policies {
+    /// What counts for a topic now. A partition has the policies of its topic.
+    pub(crate) async fn effective(&self, topic: &TopicName) -> Result<Effective, Error> {
+        let namespace = self.kept(keys::namespace_policies(topic.namespace()).into()).await?;
+        let topic = self.kept(keys::topic_policies(&topic.partitioned()).into()).await?;
+        Ok(Effective { topic, namespace })
+    }
+
+    /// What counts for the topics of a namespace now, however many they are. What cannot be read of one topic is an error for that
+    /// topic only.
+    pub(crate) async fn of_namespace(&self, namespace: &NamespaceName) -> Result<OfNamespace, Error> {
+        let kept = self.kept(keys::namespace_policies(namespace).into()).await?;
+        let found = self.metadata.list_all(&keys::policies_of_topics(namespace)).await?;
+        let topics = found.iter().map(|record| (record.key.clone(), Kept::read(record.key.clone(), Some(record))));
+        Ok(OfNamespace { namespace: kept, topics: topics.collect() })
+    }
+
+    pub(super) async fn kept(&self, key: Key) -> Result<Kept, Error> {
+        let found = self.metadata.get(&key).await?;
+        Kept::read(key, found.as_ref())
+    }
+}

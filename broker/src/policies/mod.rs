@@ -1,0 +1,43 @@
+//! What is wanted of topics: how long messages stay, where old ones go. Set for a namespace or for one topic.
+//!
+//! Owns: the policies records, and one table that says of each policy where it is set, how it looks as JSON and what is refused.
+//! Promises: what counts is topic before namespace before the broker's default, as in Apache Pulsar; what is read is as fresh as
+//! the metadata; what cannot be read is an error, which nobody may take for "nothing is set".
+//! Never: acts on a policy.
+mod lenient; // From the JSON of a request,
+mod offload; // over single policies,
+mod retention;
+
+mod table; // to all of them,
+
+mod effective; // what counts of them for a topic,
+mod store; // and where they are kept.
+
+pub(crate) use effective::{Effective, OfNamespace};
+pub(crate) use retention::Retention;
+pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
+pub(crate) use table::{LevelPage, Policy, TABLE, Verb, of_new_namespace, shown_of_namespace};
+
+use std::sync::Arc;
+
+use metadata::MetadataStore;
+
+/// Why a value is not taken. The texts are those of Apache Pulsar where it has one: tools compare them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PolicyError {
+    /// It does not say what such a policy says.
+    #[error("{0}")]
+    Malformed(String),
+    /// It says something that is not possible here.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Reads and changes policies. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Policies {
+    metadata: Arc<dyn MetadataStore>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The tables of tenants, clusters, brokers and schemas.
+use super::namespaces::TENANT;
+use super::show::{Format, Part};
+use super::value::Kind;
+use super::verb::{Argument, Resource, Shows, Verb, Way, delete, flag, get, positional, post, put, switch};
+
+pub(super) const TENANTS: Resource = Resource { name: "tenants", about: "Tenants", verbs: &[TENANT_VERBS] };
+
+pub(super) const CLUSTERS: Resource = Resource { name: "clusters", about: "Clusters", verbs: &[CLUSTER_VERBS] };
+
+pub(super) const BROKERS: Resource = Resource { name: "brokers", about: "Brokers", verbs: &[BROKER_VERBS] };
+
+pub(super) const SCHEMAS: Resource = Resource { name: "schemas", about: "Schemas of topics", verbs: &[SCHEMA_VERBS] };
+
+const CLUSTER: Argument = positional("cluster", Kind::Text("CLUSTER"), "Name of the cluster");
+const ROLES: Argument = flag("roles", "-r --admin-roles", Kind::List, "Who may administrate it").field("adminRoles");
+const ALLOWED: Argument =
+    flag("clusters", "-c --allowed-clusters", Kind::List, "Clusters it may use").field("allowedClusters");
+const ALL_NAMESPACES: Argument = switch("force", "-f --force", "With all of its namespaces").query("force");
+
+const TENANT_VERBS: &[Verb] = &[
+    get("list", "tenants", "All tenants"),
+    get("get", "tenants/{tenant}", "What is set for a tenant").takes(&[TENANT]),
+    put("create", "tenants/{tenant}", "Make a tenant; without clusters, for all of them")
+        .takes(&[TENANT, ALLOWED, ROLES])
+        .way(Way::NewTenant),
+    post("update", "tenants/{tenant}", "Change what is given, and leave the rest")
+        .takes(&[TENANT, ALLOWED, ROLES])
+        .way(Way::ChangedTenant),
+    delete("delete", "tenants/{tenant}", "Delete a tenant").takes(&[TENANT, ALL_NAMESPACES]),
+];
+
+const CLUSTER_VERBS: &[Verb] = &[
+    get("list", "clusters", "All clusters"),
+    get("get", "clusters/{cluster}", "Where a cluster is reached").takes(&[CLUSTER]),
+];
+
+const LEADER: &[Part] = &[Part::Fields(&[("broker", "/serviceUrl", Format::Plain)])];
+
+const BROKER_VERBS: &[Verb] = &[
+    get("list", "brokers{/cluster}", "Brokers that are there").takes(&[CLUSTER.optional()]),
+    get("leader-broker", "brokers/leaderBroker", "The broker that decides for all").shows(Shows::Parts(LEADER)),
+    get("healthcheck", "brokers/health", "Whether a broker works").takes(&[flag(
+        "version",
+        "-tv --topic-version",
+        Kind::Text("V1|V2"),
+        "V1 or V2",
+    )
+    .query("topicVersion")]),
+    get("version", "brokers/version", "What a broker is"),
+];
+
+const SCHEMA_VERBS: &[Verb] = &[get("get", "schemas/{topic}/schema{/version}", "The schema of a topic")
+    .takes(&[
+        positional("topic", Kind::TopicOfSchema, "persistent://tenant/namespace/topic, or a short name"),
+        flag("version", "-v --version", Kind::Count, "Another version than the latest"),
+        switch("all", "-a --all-version", "All versions"),
+    ])
+    .way(Way::Schemas)];
