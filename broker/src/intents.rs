@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use daemon::Drain;
 use ledger::{LedgerError, Ledgers};
-use metadata::{Expect, MetadataStore, MetadataStoreExt, Record};
+use metadata::{Expect, MetadataStore, MetadataStoreExt, Operation, Record, Transaction};
 use prost::Message;
-use proto::records::{DeleteObjects, Intent, LedgerRecord, LedgerState, TopicRecord, intent::Subject};
+use proto::records::{ColdLedger, DeleteObjects, Intent, LedgerRecord, LedgerState, TopicRecord, intent::Subject};
 use proto::{EntryId, LedgerId, TopicName, keys};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -103,10 +103,20 @@ impl Worker {
         let store = self.tier.open(&store)?;
         let attempt = Attempt { instance: self.tier.instance().await?, topic, ledger, id: AttemptId(objects.attempt) };
         offload::delete(&store, &attempt).await?;
-        match self.metadata.delete(intent.key.clone(), Expect::Version(intent.version)).await {
+        let mut operations = vec![Operation::delete(intent.key.clone(), Expect::Version(intent.version))];
+        operations.extend(self.no_longer_cold(ledger, objects.attempt).await?);
+        match self.metadata.commit(Transaction::new(operations)).await {
             Ok(_) | Err(metadata::Error::Conflict { .. }) => Ok(()), // Changed meanwhile: looked at again.
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// With the only copy of a ledger goes what says that it is the only one.
+    async fn no_longer_cold(&self, ledger: LedgerId, attempt: u64) -> Result<Option<Operation>, metadata::Error> {
+        let key = keys::cold_ledger(ledger);
+        let Some(found) = self.metadata.get(&key.as_str().into()).await? else { return Ok(None) };
+        let cold = ColdLedger::decode(found.value).map_err(|_| metadata::Error::Corrupt { key: found.key })?;
+        Ok((cold.attempt == attempt).then(|| Operation::delete(key, Expect::Version(found.version))))
     }
 
     /// Objects go while their ledger stays on bookies: then it must really be there. After an older state of the metadata was restored

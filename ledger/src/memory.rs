@@ -250,17 +250,18 @@ impl Ledgers for MemoryLedgers {
 
     async fn delete(&self, ledger: LedgerId) -> Result<(), LedgerError> {
         while let Some(mut found) = records::read(&self.metadata, ledger).await? {
-            found.record.set_state(LedgerState::Deleted);
-            let outcome = match records::replace(&self.metadata, found.record, found.version).await {
-                Ok(deleted) => {
-                    let forget = records::forget(ledger, deleted.version);
-                    self.metadata.commit(Transaction::new(forget)).await.map(|_| ())
+            if !found.is_deleted() {
+                found.record.set_state(LedgerState::Deleted);
+                match records::replace(&self.metadata, found.record, found.version).await {
+                    Ok(deleted) => found = deleted,
+                    Err(metadata::Error::Conflict { .. }) => continue,
+                    Err(error) => return Err(error.into()),
                 }
-                Err(error) => Err(error),
-            };
+            }
+            let outcome = self.metadata.commit(Transaction::new(records::forget(ledger, found.version))).await;
             match outcome {
-                Err(metadata::Error::Conflict { .. }) => {} // Someone else deletes it too.
-                outcome => outcome?,
+                Ok(_) | Err(metadata::Error::Conflict { .. }) => {} // Someone else deletes it too: look again.
+                Err(error) => return Err(error.into()),
             }
         }
         if let Some(mut stored) = self.shared.lock().ledgers.remove(&ledger) {

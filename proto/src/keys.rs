@@ -15,6 +15,8 @@ pub const INTENTS: &str = "intents/";
 pub const LEDGER_INTENTS: &str = "intents/ledger/";
 /// Before all intents to delete objects.
 pub const OBJECT_INTENTS: &str = "intents/objects/";
+/// Before all ledgers that are in objects only.
+pub const COLD_LEDGERS: &str = "cold/";
 /// Before all topics.
 pub const TOPICS: &str = "topics/";
 /// Before all bookie identities.
@@ -32,6 +34,12 @@ pub const TENANTS: &str = "tenants/";
 #[must_use]
 pub fn ledger(ledger: LedgerId) -> String {
     format!("{LEDGERS}{:020}", ledger.0)
+}
+
+/// A ledger that is in objects only. Stands as long as objects may hold its data.
+#[must_use]
+pub fn cold_ledger(ledger: LedgerId) -> String {
+    format!("{COLD_LEDGERS}{:020}", ledger.0)
 }
 
 /// The intent to delete a ledger.

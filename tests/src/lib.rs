@@ -6,16 +6,17 @@
 pub mod backlog; // The checks, each a command and, smaller, a test.
 pub mod client;
 pub mod cluster; // The servers: processes on loopback.
-pub mod compose;
+pub mod compose; // The shipped compose file.
 pub mod crash;
-pub mod dashboards;
+pub mod dashboards; // What the shipped dashboards ask.
 pub mod deadline; // Waiting.
-pub mod footprint;
-pub mod goals;
+pub mod footprint; // What each process costs before anyone uses it.
+pub mod goals; // What a measurement should reach.
 pub mod lines;
 pub mod offload_read; // Measures the broker's reader of objects itself.
-pub mod plain;
+pub mod plain; // Reads objects without our code, to compare with.
 pub mod space; // Measures one bookie in its own process.
 pub mod speed;
 pub mod tidy; // The house rules as functions over text.
-pub mod tiering; // Drives processes again: what lies in a store, and what reading it costs.
+pub mod tiering; // What lies in a store, and what reading it costs.
+pub mod tiering_faults; // Kills standalone while its object store fails.

@@ -339,6 +339,12 @@ impl Offloader {
             () = until => return Err(OffloadError::Interrupted),
         }
         let intent = ledger::delete_intent(ledger, context.clock.now_ms());
+        let (topic, attempt) = (self.record.topic().to_string(), objects.copy.attempt.id.0);
+        let cold = Operation::put(
+            keys::cold_ledger(ledger),
+            records::ColdLedger { topic, attempt }.encode_to_vec(),
+            Expect::Any,
+        );
         let forget = |record: &mut TopicRecord| {
             let found = record.ledgers.iter_mut().find(|found| found.ledger == ledger.0);
             let attempt = |found: &records::ChainLedger| found.offloaded.as_ref().map(|offloaded| offloaded.attempt);
@@ -348,7 +354,7 @@ impl Offloader {
             found.bookies_freed = true;
             true
         };
-        self.record.change_with(&[intent], &[], forget).await?;
+        self.record.change_with(&[intent, cold], &[], forget).await?;
         self.reader.freed(&[ledger]);
         tracing::info!(topic = %self.record.topic(), %ledger, "bookies may forget a ledger that lies in objects");
         Ok(true)
@@ -368,5 +374,7 @@ fn place_of(record: &mut TopicRecord, store: &str) -> u32 {
     u32::try_from(at).expect("a topic has few stores")
 }
 
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{EntryCache, LogContext, LogReader, ObjectTier, Rollover, Settled, TopicLog};
 use crate::clock::Clock;
+use crate::intents;
 use crate::offload::{Kinds, Stores};
 
 #[derive(Debug)]
@@ -36,14 +37,7 @@ impl Rig {
         let store = MemoryStore::default();
         let cluster = ClusterRecord { instance: "rig".into(), created_at: 0 }.encode_to_vec();
         futures::executor::block_on(store.put(keys::CLUSTER, cluster, Expect::Absent)).expect("nothing is there yet");
-        let mortal = Arc::new(MortalStore {
-            inner: store.clone(),
-            left: AtomicI64::new(i64::MAX),
-            died: Notify::new(),
-            held: watch::Sender::new(false),
-            unreadable: Mutex::default(),
-            unanswered: Mutex::default(),
-        });
+        let mortal = Arc::new(MortalStore::over(store.clone()));
         let ledgers = MemoryLedgers::new(mortal.clone());
         Self {
             store,
@@ -78,6 +72,13 @@ impl Rig {
     pub(crate) async fn record(&self) -> TopicRecord {
         let found = self.store.get(&keys::topic(&self.topic).into()).await.unwrap().expect("the topic exists");
         TopicRecord::decode(found.value).unwrap()
+    }
+
+    /// All intents, as a broker does.
+    pub(crate) async fn work_off(&self) {
+        let LogContext { metadata, ledgers, tier, .. } = self.context("worker", 2);
+        intents::work_off(&metadata, &ledgers).await;
+        intents::Worker { metadata, ledgers, tier }.work_off_objects().await;
     }
 
     pub(crate) async fn intents(&self) -> Vec<LedgerId> {
@@ -137,6 +138,18 @@ pub(crate) struct MortalStore {
 }
 
 impl MortalStore {
+    /// As one process sees `inner`.
+    pub(crate) fn over(inner: MemoryStore) -> Self {
+        Self {
+            inner,
+            left: AtomicI64::new(i64::MAX),
+            died: Notify::new(),
+            held: watch::Sender::new(false),
+            unreadable: Mutex::default(),
+            unanswered: Mutex::default(),
+        }
+    }
+
     pub(crate) fn die_after(&self, half_commits: i64) {
         self.left.store(half_commits, Ordering::SeqCst);
     }

@@ -33,7 +33,11 @@ async fn delete_all(store: &Store, attempt: &Attempt) -> Result<Deleted, ObjectE
         let list = || store.objects().list(Some(&prefix)).try_collect::<Vec<_>>();
         let listed = match persist(SMALL, store.jitter(), list).await {
             Ok(listed) => listed,
-            Err(Failed::Missing) => Vec::new(), // A directory that is not there holds nothing.
+            // Where nothing is, a store answers with an empty list: a 404 says nothing about what is there.
+            Err(Failed::Missing) => {
+                let reason = "a list of objects was answered with 404".into();
+                return Err(ObjectError::Unavailable { object: store.text(&prefix), reason });
+            }
             Err(failed) => return Err(failed.of(store.text(&prefix))),
         };
         if listed.is_empty() {

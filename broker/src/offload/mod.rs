@@ -43,7 +43,7 @@ pub use metrics::{Offloading, render};
 pub use name::{Attempt, AttemptId, AttemptIds, ObjectName, seed, topic_hash};
 pub use objects::{CacheNumbers, Objects, OffloadedLedger, Sequence};
 pub use presence::still_there;
-pub use probe::Abilities;
+pub use probe::{Abilities, remove_probes};
 pub use requests::{Operation, Requests};
 pub use scrub::{Findings, Listed, Missing, Orphan, Referred, list, remove_orphans, scrub, still_missing};
 pub use stores::{Backend, Kinds, Store, Stores};

@@ -1,5 +1,8 @@
 //! What a store can do, found out by trying.
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -19,7 +22,7 @@ pub struct Abilities {
 
 /// Writes an object, again under the condition that there is none, reads from its middle and deletes it.
 pub(super) async fn run(store: &Store) -> Result<Abilities, ObjectError> {
-    let path = store.path(&Path::from_iter(["geminga", "probe", &format!("{:016x}", store.jitter().next())]));
+    let path = place(store).join(format!("{:016x}", store.jitter().next()));
     let failed = |failed: Failed| failed.of(store.text(&path));
     let write = |mode: PutMode| {
         let options = PutOptions { mode, ..PutOptions::default() };
@@ -54,11 +57,36 @@ pub(super) async fn run(store: &Store) -> Result<Abilities, ObjectError> {
     Ok(Abilities { conditional_create })
 }
 
+/// Removes what probes older than `grace` left: a process that dies in the middle of one leaves its object. Returns how many there were.
+pub async fn remove_probes(store: &Store, now_ms: u64, grace: Duration) -> Result<u64, ObjectError> {
+    let prefix = place(store);
+    let list = || store.objects().list(Some(&prefix)).try_collect::<Vec<_>>();
+    let left = persist(SMALL, store.jitter(), list).await.map_err(|failed| failed.of(store.text(&prefix)))?;
+    let mut removed = 0;
+    for object in left {
+        let written_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
+        if Duration::from_millis(now_ms.saturating_sub(written_ms)) <= grace {
+            continue;
+        }
+        match persist(SMALL, store.jitter(), || store.objects().delete(&object.location)).await {
+            Ok(()) | Err(Failed::Missing) => removed += 1,
+            Err(failed) => return Err(failed.of(store.text(&object.location))),
+        }
+    }
+    Ok(removed)
+}
+
+fn place(store: &Store) -> Path {
+    store.path(&Path::from_iter(["geminga", "probe"]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::location::Location;
     use super::super::requests::Operation;
+    use super::super::rig;
     use super::super::stores::{Kinds, Stores};
+    use super::*;
 
     #[tokio::test]
     async fn a_store_is_probed_once_and_nothing_is_left() {
@@ -76,5 +104,17 @@ mod tests {
             assert!(left.is_empty(), "{left:?}");
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_probe_left_goes_once_it_is_old() {
+        let store = rig::memory();
+        let left = place(&store).join("00000000000000ff");
+        store.objects().put(&left, CONTENT.into()).await.unwrap();
+        let written = store.objects().head(&left).await.unwrap().last_modified.timestamp_millis() as u64;
+        let hour = Duration::from_secs(3600);
+        assert_eq!(remove_probes(&store, written + 3_600_000, hour).await.unwrap(), 0, "a probe may be under way");
+        assert_eq!(remove_probes(&store, written + 3_600_001, hour).await.unwrap(), 1);
+        assert!(store.objects().head(&left).await.is_err());
     }
 }

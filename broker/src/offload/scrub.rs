@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use proto::{LedgerId, TopicName};
+use tokio::time::timeout;
 
 use super::error::{Answer, ObjectError, reason};
 use super::fetch;
@@ -96,14 +97,21 @@ pub async fn list(store: &Store, instance: &str) -> Result<Vec<Listed>, ObjectEr
         bytes: meta.size,
         modified_ms: u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0),
     };
-    // Without a deadline for the whole: a million names take their time, and each page of them has its own.
-    let found: Result<Vec<Listed>, _> = store.objects().list(Some(&prefix)).map_ok(listed).try_collect().await;
-    let object = || store.text(&prefix);
-    found.or_else(|error| match Answer::of(&error) {
-        Answer::Missing => Ok(Vec::new()),
-        Answer::Refused => Err(ObjectError::Refused { object: object(), reason: reason(&error) }),
-        Answer::Exists | Answer::Unclear => Err(ObjectError::Unavailable { object: object(), reason: reason(&error) }),
-    })
+    let unavailable = |reason: String| ObjectError::Unavailable { object: store.text(&prefix), reason };
+    let (mut found, mut names) = (Vec::new(), store.objects().list(Some(&prefix)));
+    loop {
+        // Without a deadline for the whole: a million names take their time, and each page of them has its own.
+        let next = timeout(SMALL.one, names.try_next()).await;
+        match next.map_err(|_| unavailable(format!("no answer within {} s", SMALL.one.as_secs())))? {
+            Ok(Some(meta)) => found.push(listed(meta)),
+            Ok(None) => return Ok(found),
+            Err(error) if Answer::of(&error) == Answer::Refused => {
+                return Err(ObjectError::Refused { object: store.text(&prefix), reason: reason(&error) });
+            }
+            // A 404 too: where nothing is, a store answers with an empty list.
+            Err(error) => return Err(unavailable(reason(&error))),
+        }
+    }
 }
 
 /// Compares. `intents` are the attempts that an intent names, whoever may work it off. Orphans may be removed once they are older

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -22,6 +23,7 @@ use super::parts::PartsInOrder;
 use super::patience::Jitter;
 use super::probe::{self, Abilities};
 use super::requests::{Counted, Requests};
+use super::upload::Limits;
 
 /// For a connection to be made; everything else has deadlines of its own.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -77,6 +79,7 @@ struct Shared {
     offloading: Offloading,
     /// A lock and not a task: a store is looked up here and never waited for.
     opened: Mutex<HashMap<Location, Arc<Store>>>,
+    next_number: AtomicU32,
 }
 
 impl Stores {
@@ -86,7 +89,15 @@ impl Stores {
         // The crate that speaks HTTP asks the process for its cryptography. Another part may have chosen before: that is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (jitter, offloading) = (Arc::new(Jitter::new(seed)), Offloading::default());
-        Self { shared: Arc::new(Shared { kinds, jitter, offloading, opened: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                kinds,
+                jitter,
+                offloading,
+                opened: Mutex::default(),
+                next_number: AtomicU32::new(0),
+            }),
+        }
     }
 
     /// The store at a location: the same one each time. No request is made.
@@ -95,14 +106,24 @@ impl Stores {
         if let Some(store) = opened.get(location) {
             return Ok(store.clone());
         }
-        let store = Arc::new(Store::new(location, self.backend(location)?, &self.shared));
+        let store = Arc::new(Store::new(location, self.backend(location)?, &self.shared, Limits::DEFAULT));
         opened.insert(location.clone(), store.clone());
         Ok(store)
     }
 
     /// Puts `backend` in the place of a location, for tests.
     pub fn put(&self, location: &Location, backend: Backend) -> Arc<Store> {
-        let store = Arc::new(Store::new(location, backend, &self.shared));
+        self.put_cut(location, backend, Limits::DEFAULT)
+    }
+
+    /// The same, with small cuts, so that a small ledger has several objects of several parts.
+    #[cfg(test)]
+    pub(crate) fn put_small(&self, location: &Location, backend: Backend) -> Arc<Store> {
+        self.put_cut(location, backend, Limits { object_bytes: 2048, part_bytes: 512 })
+    }
+
+    fn put_cut(&self, location: &Location, backend: Backend, limits: Limits) -> Arc<Store> {
+        let store = Arc::new(Store::new(location, backend, &self.shared, limits));
         self.shared.opened.lock().insert(location.clone(), store.clone());
         store
     }
@@ -136,6 +157,7 @@ impl Stores {
 /// One store.
 #[derive(Debug)]
 pub struct Store {
+    number: u32,
     location: Location,
     prefix: Path,
     backend: Backend,
@@ -144,23 +166,30 @@ pub struct Store {
     offloading: Offloading,
     abilities: OnceCell<Abilities>,
     turns: Semaphore,
+    limits: Limits,
 }
 
 impl Store {
-    fn new(location: &Location, backend: Backend, shared: &Shared) -> Self {
+    fn new(location: &Location, backend: Backend, shared: &Shared, limits: Limits) -> Self {
         let requests = Arc::new(Requests::default());
         let backend = Counted::backend(backend, requests.clone());
         let prefix = Path::from(location.prefix());
         let (abilities, turns) = (OnceCell::new(), Semaphore::new(RANGES_AT_ONCE));
         let (location, jitter) = (location.clone(), shared.jitter.clone());
         let offloading = shared.offloading.clone();
-        Self { location, prefix, backend, requests, jitter, offloading, abilities, turns }
+        let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
+        Self { number, location, prefix, backend, requests, jitter, offloading, abilities, turns, limits }
     }
 
     /// Where it is.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Which of those that this process has opened.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// What was asked of it.
@@ -216,6 +245,11 @@ impl Store {
 
     pub(crate) fn jitter(&self) -> &Jitter {
         &self.jitter
+    }
+
+    /// Where ledgers are cut that are written here.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 }
 

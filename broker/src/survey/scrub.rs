@@ -5,7 +5,7 @@ use std::time::Duration;
 use ledger::LedgerError;
 use metadata::MetadataStoreExt;
 use prost::Message;
-use proto::records::{DeleteObjects, IdBlock, Intent, intent::Subject};
+use proto::records::{ColdLedger, DeleteObjects, IdBlock, Intent, LedgerRecord, LedgerState, intent::Subject};
 use proto::{EntryId, LedgerId, TopicName, keys};
 
 use super::pages::{MissingObject, OrphanObject, Scrubbed, ScrubbedStore, WrongSize};
@@ -34,11 +34,14 @@ struct Said {
     intents: HashSet<(LedgerId, AttemptId)>,
     /// Sealed ledgers that are listed without a copy in objects, and how many entries they have.
     on_bookies: HashMap<LedgerId, u64>,
+    /// Those that are listed with one.
+    in_objects: HashSet<LedgerId>,
     stores: BTreeSet<String>,
 }
 
 const TOO_NEW: &str = "its ledger is newer than the metadata, which may be a restored one";
 const ONLY_COPY: &str = "its ledger is listed, and bookies do not have it";
+const NO_TOPIC: &str = "no topic lists its ledger, and nobody has deleted it: a record may be lost";
 const UNSURE: &str = "its ledger is listed, and bookies cannot be asked for it now";
 
 impl Survey {
@@ -60,6 +63,9 @@ impl Survey {
         let mut said = self.said().await?;
         let mut scrubbed = Scrubbed::default();
         for (url, store, listed) in listings {
+            if wanted.remove {
+                offload::remove_probes(&store, self.clock.now_ms(), wanted.grace).await?;
+            }
             let findings = self.compare(&listed, &mut said, &url, wanted.grace);
             let one = self.settle(&store, url, &instance, findings, &said, wanted.remove).await?;
             scrubbed.stores.push(one);
@@ -88,6 +94,7 @@ impl Survey {
                     said.on_bookies.insert(LedgerId(listed.ledger), listed.entries);
                     continue;
                 };
+                said.in_objects.insert(LedgerId(listed.ledger));
                 let corrupt = || metadata::Error::Corrupt { key: keys::topic(topic).into() };
                 let store = record.stores.get(offloaded.store as usize).ok_or_else(corrupt)?;
                 said.stores.insert(store.clone());
@@ -187,11 +194,28 @@ impl Survey {
             let why = match said.on_bookies.get(&ledger) {
                 _ if handed_out <= ledger.0 => Some(TOO_NEW),
                 Some(entries) => self.lacking(ledger, *entries).await,
-                None => None,
+                None if said.in_objects.contains(&ledger) => None,
+                None => self.without_topic(ledger).await?,
             };
             kept.extend(why.map(|why| (ledger, why)));
         }
         Ok(kept)
+    }
+
+    /// A ledger that no topic lists has gone with its topic or by trim, and has left nothing: or it is a record that is missing.
+    async fn without_topic(&self, ledger: LedgerId) -> Result<Option<&'static str>, metadata::Error> {
+        if let Some(found) = self.metadata.get(&keys::cold_ledger(ledger).into()).await? {
+            let topic = ColdLedger::decode(found.value).map(|cold| cold.topic).unwrap_or_default();
+            tracing::error!(topic, %ledger, "a ledger that lies in objects only is in no record: was one lost?");
+            return Ok(Some(NO_TOPIC));
+        }
+        let Some(found) = self.metadata.get(&keys::ledger(ledger).into()).await? else { return Ok(None) };
+        let deleted = LedgerRecord::decode(found.value).is_ok_and(|record| record.state() == LedgerState::Deleted);
+        if deleted || self.metadata.get(&keys::delete_ledger(ledger).into()).await?.is_some() {
+            return Ok(None);
+        }
+        tracing::error!(%ledger, "a ledger on bookies is in no record: was one lost?");
+        Ok(Some(NO_TOPIC))
     }
 
     async fn lacking(&self, ledger: LedgerId, entries: u64) -> Option<&'static str> {

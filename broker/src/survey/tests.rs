@@ -137,6 +137,31 @@ async fn a_scrub_with_restored_metadata_removes_no_only_copy() {
 }
 
 #[tokio::test]
+async fn the_objects_of_a_topic_whose_record_is_lost_stay_and_are_told() {
+    let surveyed = Surveyed::new().await;
+    let survey = Survey { clock: Clock::fixed(u64::MAX / 2), ..surveyed.survey.clone() };
+    let surveyed = Surveyed { survey, ..surveyed };
+    surveyed.rig.work_off().await; // Bookies have forgotten the first.
+    surveyed.rig.store.delete(keys::topic(&surveyed.rig.topic), Expect::Any).await.unwrap();
+    let told = surveyed.scrub(true).await;
+    assert_eq!(told.orphans.len(), 2, "in objects only, and in both");
+    assert!(told.orphans.iter().all(|orphan| !orphan.removed && orphan.kept_because.is_some()), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_comes_after_its_topic_was_deleted_is_removed() {
+    let surveyed = Surveyed::new().await;
+    let survey = Survey { clock: Clock::fixed(u64::MAX / 2), ..surveyed.survey.clone() };
+    let surveyed = Surveyed { survey, ..surveyed };
+    surveyed.rig.work_off().await;
+    crate::log::delete(&surveyed.rig.context("a", 2), &surveyed.rig.topic, Vec::new()).await.unwrap();
+    surveyed.rig.work_off().await;
+    assert!(surveyed.rig.store.list_all(keys::COLD_LEDGERS).await.unwrap().is_empty());
+    surveyed.stray(surveyed.ledger(0)).await;
+    assert!(surveyed.scrub(true).await.orphans[0].removed);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_ends_a_scrub_before_anything_is_removed() {
     let surveyed = Surveyed::new().await;
     let survey = Survey { clock: Clock::fixed(u64::MAX / 2), ..surveyed.survey.clone() };

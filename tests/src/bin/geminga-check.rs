@@ -9,6 +9,7 @@ use daemon::Failure;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
+use tests::cluster::s3_server;
 use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::footprint::{self, FootprintRun};
@@ -18,6 +19,7 @@ use tests::offload_read::{self, OffloadReadRun};
 use tests::space::{self, SpaceRun};
 use tests::speed::{self, SpeedRun};
 use tests::tiering::{self, ReadingRun, StoreKind, Target, ThreeCommandsRun, TieringRun};
+use tests::tiering_faults::{self, TieringFaultsRun};
 
 /// Checks what Geminga promises, with real processes. Exit code 0: everything held.
 #[derive(Debug, Parser)]
@@ -215,6 +217,14 @@ enum Stores {
         #[command(flatten)]
         place: Place,
     },
+    /// Kills standalone with -9 while ledgers move to an S3 server that fails in every way, and counts what was lost or left over.
+    TieringFaults {
+        /// Kills under each fault.
+        #[arg(long, default_value_t = 5)]
+        times: u32,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Types the three commands of README's section on tiering, on the ports that stand there, and looks whether they do what it says.
     ThreeCommands {
         /// README.
@@ -315,8 +325,8 @@ struct OffloadRead {
     /// Of one entry.
     #[arg(long, default_value_t = 64 * 1024)]
     entry_bytes: usize,
-    /// Of the reader's cache.
-    #[arg(long, default_value_t = 64)]
+    /// Of the reader's cache. The default is the broker's.
+    #[arg(long, default_value_t = 128)]
     cache_mib: usize,
     #[command(flatten)]
     readers: Readers,
@@ -473,6 +483,18 @@ async fn run_with_stores(check: Stores) -> Result<(), Failure> {
             let report = Box::pin(tiering::read_as_consumers(&run)).await?;
             print!("{report}");
             reached(&report.goals)
+        }
+        Stores::TieringFaults { times, place } => {
+            let program = s3_server().or_say_so().ok_or_else(|| Failure::usage("there is no S3 server"))?;
+            let ground = place.prepare()?;
+            let (seed, directory) = (ground.seed, ground.directory.clone());
+            let run = TieringFaultsRun { program, times, faults: tiering_faults::all(), seed, directory };
+            let report = Box::pin(tiering_faults::kill_and_read_back(&run)).await?;
+            println!("{report}");
+            match report.faults() {
+                0 => Ok(()),
+                faults => Err(Failure::internal(format!("{faults} promises were not kept"))),
+            }
         }
         Stores::ThreeCommands { readme, installed, place } => {
             let ground = place.prepare()?;

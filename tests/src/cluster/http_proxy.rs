@@ -4,6 +4,7 @@
 //! written down. Bodies are held whole, so this is for objects that fit into memory.
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use daemon::Failure;
@@ -45,6 +46,8 @@ pub enum Fate {
     Unanswered(Effect),
     /// The answer's body breaks off after so many bytes.
     BodyCut(usize),
+    /// Of the answer's body so many bytes come each second.
+    Dripped(usize),
     /// One bit of the byte at this place of the answer's body is another one; the place is counted round.
     BitFlipped(usize),
 }
@@ -53,7 +56,7 @@ impl Fate {
     fn is_carried_out(self) -> bool {
         match self {
             Self::Answered(_, effect) | Self::Dropped(effect) | Self::Unanswered(effect) => effect == Effect::Done,
-            Self::BodyCut(_) | Self::BitFlipped(_) => true,
+            Self::BodyCut(_) | Self::Dripped(_) | Self::BitFlipped(_) => true,
         }
     }
 }
@@ -223,6 +226,18 @@ async fn pass(request: Request<Incoming>, target: Arc<str>, book: Arc<Mutex<Book
             let parts = [Ok(body.slice(..at.min(body.len()))), broken];
             Ok(Response::from_parts(head, Body::from_stream(stream::iter(parts))))
         }
+        (Some(Fate::Dripped(at_once)), Some((head, body))) => {
+            let seconds = tokio::time::interval(Duration::from_secs(1));
+            let drops = stream::unfold((body, seconds), move |(mut rest, mut seconds)| async move {
+                if rest.is_empty() {
+                    return None;
+                }
+                seconds.tick().await;
+                let next = rest.split_to(at_once.clamp(1, rest.len()));
+                Some((Ok::<_, std::io::Error>(next), (rest, seconds)))
+            });
+            Ok(Response::from_parts(head, Body::from_stream(drops)))
+        }
         (Some(Fate::BitFlipped(at)), Some((head, body))) => {
             let mut body = body.to_vec();
             let at = at % body.len().max(1);
@@ -251,7 +266,6 @@ async fn forward(mut head: request::Parts, body: Bytes, target: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use axum::Router;
     use axum::http::HeaderMap;
@@ -334,6 +348,16 @@ mod tests {
         assert_eq!(put(&proxy, "/", "text").await.expect("answered").1, "store.exampleuext");
         assert!(put(&proxy, "/", "text").await.is_err(), "half an answer is none");
         assert_eq!(put(&proxy, "/", "text").await.expect("answered").1, "store.exampletext");
+    }
+
+    #[tokio::test]
+    async fn an_answer_can_come_slowly() {
+        let (server, _) = counting().await;
+        let proxy = HttpProxy::to(server, 1).await.expect("it listens");
+        proxy.set(vec![Rule::once(Method::PUT, "", Fate::Dripped(10))]);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(put(&proxy, "/", "text").await.expect("answered").1, "store.exampletext");
+        assert!(Duration::from_millis(900) < begun.elapsed(), "17 bytes take more than a second");
     }
 
     #[tokio::test]

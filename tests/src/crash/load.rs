@@ -81,6 +81,12 @@ impl Load {
         .await
     }
 
+    /// Receipts so far.
+    #[must_use]
+    pub fn receipts(&self) -> u64 {
+        lock(&self.history).receipts()
+    }
+
     /// Notes that a server started again.
     pub fn restarted(&self) {
         lock(&self.history).restarted();
@@ -88,9 +94,15 @@ impl Load {
 
     /// Stops the load, reads everything back and judges.
     pub async fn finish(self) -> Result<Report, Failure> {
+        self.finish_after(async { Ok(()) }).await
+    }
+
+    /// The same, and does something else before it reads.
+    pub async fn finish_after(self, work: impl Future<Output = Result<(), Failure>>) -> Result<Report, Failure> {
         self.stop.cancel();
         self.publishing.await.map_err(Failure::internal)??;
         self.acknowledging.await.map_err(Failure::internal)??;
+        work.await?;
         let found = read_back(&self.addresses).await?;
         let undelivered = drain(&self.addresses, &self.history, &found).await?;
         Ok(lock(&self.history).judge(self.seed, &found, undelivered))

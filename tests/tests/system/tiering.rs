@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::cluster::{Admin, Cluster, S3, Servers, Shape, Standalone, binary, python, s3_server};
 use tests::deadline::eventually;
+use tests::tiering_faults::{self, TieringFaultsRun};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -190,4 +191,18 @@ fn stored(directory: &Path) -> u64 {
         if path.is_dir() { stored(&path) } else { entry.metadata().map_or(0, |metadata| metadata.len()) }
     });
     bytes.sum()
+}
+
+/// Kills while the store fails. Change the seed to see other moments; `geminga-check tiering-faults` draws one for each run.
+#[tokio::test]
+async fn nothing_is_lost_or_left_over_when_standalone_is_killed_while_the_store_fails() {
+    let Some(program) = s3_server().or_say_so() else { return };
+    let place = directory();
+    let some = ["500 after the effect", "timeout after the effect", "cut before the effect", "404 on what exists"];
+    let faults = tiering_faults::all().into_iter().filter(|(name, _)| some.contains(name)).collect();
+    let run = TieringFaultsRun { program, times: 1, faults, seed: 4, directory: place.path().into() };
+    let report = Box::pin(tiering_faults::kill_and_read_back(&run)).await.expect("it starts again each time");
+    println!("{report}");
+    assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");
+    assert!(0 < report.spoiled_min() && 4 < report.sound, "nothing went wrong, so nothing was shown:\n{report}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use ledger::LedgerError;
-use metadata::{MetadataStore, MetadataStoreExt};
+use metadata::MetadataStoreExt;
 use proptest::prelude::*;
 use proto::{LedgerId, Position, keys};
 use tokio::time::timeout;
@@ -195,10 +195,7 @@ impl Moved {
     }
 
     async fn work_off(&self) {
-        let context = self.rig.context("worker", 2);
-        let (metadata, ledgers): (Arc<dyn MetadataStore>, _) = (self.rig.mortal.clone(), context.ledgers.clone());
-        intents::work_off(&metadata, &ledgers).await;
-        intents::Worker { metadata, ledgers, tier: context.tier }.work_off_objects().await;
+        self.rig.work_off().await;
     }
 
     async fn names(&self) -> BTreeSet<(LedgerId, AttemptId)> {

@@ -1,5 +1,6 @@
 //! Blocks that were read or are on their way, within a bound in bytes. Pure: it decides what is kept and who may read how much.
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ const UNREAD_KEPT: Duration = Duration::from_secs(5);
 /// One object of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ObjectKey {
+    /// Which of the stores of this process.
+    pub(super) store: u32,
     pub(super) ledger: LedgerId,
     pub(super) attempt: AttemptId,
     pub(super) number: u32,
@@ -78,6 +81,7 @@ pub(super) struct BlockCache {
     unread_order: BTreeMap<u64, BlockKey>,
     read_order: BTreeMap<u64, BlockKey>,
     coming_of: HashMap<ObjectKey, usize>,
+    coming_from: HashMap<u32, usize>,
     clock: u64,
 }
 
@@ -94,6 +98,7 @@ impl BlockCache {
             unread_order: BTreeMap::new(),
             read_order: BTreeMap::new(),
             coming_of: HashMap::new(),
+            coming_from: HashMap::new(),
             clock: 0,
         }
     }
@@ -119,9 +124,8 @@ impl BlockCache {
         self.held.contains_key(&key)
     }
 
-    /// How much one request should ask for at most: half of what neither comes nor waits to be read, and a quarter of everything, so
-    /// that an object that hangs leaves room for others. Many readers thus share what there is, and what was fetched for one of them is
-    /// not thrown away for another.
+    /// How much one request should ask for at most: half of what neither comes nor waits to be read, and a quarter of everything. Many
+    /// readers thus share what there is, and what was fetched for one of them is not thrown away for another.
     pub(super) fn share(&self) -> usize {
         let free = self.bytes_max.saturating_sub(self.coming + self.ahead + self.unread);
         (free / 2).min(self.bytes_max / 4)
@@ -138,12 +142,8 @@ impl BlockCache {
         now: Instant,
     ) -> Option<Vec<Slot>> {
         let (_, first) = *blocks.first()?;
-        let own = match self.coming_of.get(&object) {
-            Some(coming) => (self.bytes_max / 4).saturating_sub(*coming),
-            None => (self.bytes_max / 4).max(first),
-        };
         let kept = if wanted { self.unread - self.forgotten(now) } else { self.ahead + self.unread };
-        let mut room = self.bytes_max.saturating_sub(self.coming + kept).min(own);
+        let mut room = self.bytes_max.saturating_sub(self.coming + kept).min(self.allowed(object, first));
         if wanted && self.coming == 0 && self.bytes_max < first {
             room = first; // Larger than everything there is, and it must come all the same.
         }
@@ -166,6 +166,17 @@ impl BlockCache {
             self.insert(BlockKey { object, block }, held);
         }
         Some(slots)
+    }
+
+    /// How much more may be on its way of an object: half of everything, and three quarters of its store, so that an object or a store
+    /// that hangs leaves room for others. `first` may be in any case when nothing else is.
+    fn allowed(&self, object: ObjectKey, first: usize) -> usize {
+        let rest = |coming: Option<&usize>, limit: usize| match coming {
+            Some(coming) => limit.saturating_sub(*coming),
+            None => limit.max(first),
+        };
+        let of_object = rest(self.coming_of.get(&object), self.bytes_max / 2);
+        of_object.min(rest(self.coming_from.get(&object.store), self.bytes_max / 4 * 3))
     }
 
     /// A block has come, with the weight that room was taken for.
@@ -223,6 +234,7 @@ impl BlockCache {
         let (total, order) = match held.state {
             State::Coming => {
                 *self.coming_of.entry(key.object).or_default() += held.weight;
+                *self.coming_from.entry(key.object.store).or_default() += held.weight;
                 (&mut self.coming, None)
             }
             State::Ahead => (&mut self.ahead, Some(&mut self.ahead_order)),
@@ -242,11 +254,8 @@ impl BlockCache {
         match held.state {
             State::Coming => {
                 self.coming -= held.weight;
-                let of = self.coming_of.get_mut(&key.object).expect("counted when it was reserved");
-                *of -= held.weight;
-                if *of == 0 {
-                    self.coming_of.remove(&key.object);
-                }
+                take_off(&mut self.coming_of, key.object, held.weight);
+                take_off(&mut self.coming_from, key.object.store, held.weight);
             }
             State::Ahead => {
                 self.ahead -= held.weight;
@@ -276,6 +285,14 @@ impl BlockCache {
             let Some(key) = found else { return };
             self.remove(key);
         }
+    }
+}
+
+fn take_off<K: Copy + Eq + Hash>(coming: &mut HashMap<K, usize>, key: K, weight: usize) {
+    let of = coming.get_mut(&key).expect("counted when it was reserved");
+    *of -= weight;
+    if *of == 0 {
+        coming.remove(&key);
     }
 }
 

@@ -226,10 +226,11 @@ impl Shared {
     }
 
     async fn open(self: &Arc<Self>, ledger: &OffloadedLedger, number: u32) -> Result<Opened, ObjectError> {
-        let key = ObjectKey { ledger: ledger.attempt.ledger, attempt: ledger.attempt.id, number };
         let object = || format!("{}/{}", ledger.store.root(), ledger.attempt.object(number));
         let store = self.stores.open(&ledger.store);
         let store = store.map_err(|error| ObjectError::Refused { object: object(), reason: error.to_string() })?;
+        let Attempt { ledger: id, id: attempt, .. } = ledger.attempt;
+        let key = ObjectKey { store: store.number(), ledger: id, attempt, number };
         let (slot, opening) = {
             let mut state = self.state.lock();
             match state.indexes.get(key) {

@@ -1,6 +1,8 @@
 use super::*;
+use crate::offload::faults::Fault;
 use crate::offload::rig::{self, ONE_OBJECT, attempt, location};
 use crate::offload::stores::{Kinds, Stores};
+use crate::offload::{Operation, Retry, delete};
 
 const GRACE: Duration = Duration::from_secs(3600);
 const NOW: u64 = 10_000_000_000;
@@ -88,4 +90,26 @@ async fn a_scrub_finds_what_a_store_holds_and_removes_what_it_may() {
     let there = Missing { referred: record, number: 0 };
     let gone = findings.missing[0].clone();
     assert_eq!(still_missing(&store, "c0ffee", vec![there, gone.clone()]).await.unwrap(), [gone]);
+}
+
+/// Goal: what a store does not say is not taken for said. Method: lists that hang, and lists that are answered with 404.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_list_has_not_said_that_it_is_empty() {
+    let faults = [
+        (Fault::TimeoutBefore, Retry::Later),
+        (Fault::NotFound, Retry::Later),
+        (Fault::BucketGone, Retry::AfterRepair),
+    ];
+    for (fault, retry) in faults {
+        let (store, plan) = rig::faulty();
+        store.objects().put(&attempt(1).object(0), "there".into()).await.unwrap();
+        plan.always(Operation::List, fault);
+        let within = Duration::from_secs(300);
+        let listed = tokio::time::timeout(within, list(&store, "c0ffee")).await.expect("it ends in time");
+        assert_eq!(listed.unwrap_err().retry(), retry, "{fault:?}");
+        let deleted = tokio::time::timeout(within, delete(&store, &attempt(1))).await.expect("it ends in time");
+        assert_eq!(deleted.unwrap_err().retry(), retry, "{fault:?}");
+        plan.stop();
+        assert_eq!(list(&store, "c0ffee").await.unwrap().len(), 1, "{fault:?}");
+    }
 }

@@ -19,6 +19,11 @@ pub(in crate::offload) struct Limits {
     pub(in crate::offload) part_bytes: usize,
 }
 
+impl Limits {
+    /// 4 GiB: the index of an object lies in its last 256 KiB. 64 MiB: 16 requests for a GB.
+    pub(in crate::offload) const DEFAULT: Self = Self { object_bytes: 4 << 30, part_bytes: 64 << 20 };
+}
+
 /// What to send next.
 #[derive(Debug)]
 pub(super) enum Piece {

@@ -18,8 +18,6 @@ use cutter::Cutter;
 pub(super) use cutter::Limits;
 use sender::Sender;
 
-/// How a ledger is cut. 4 GiB: the index of an object lies in its last 256 KiB. 64 MiB: 16 requests for a GB.
-const LIMITS: Limits = Limits { object_bytes: 4 << 30, part_bytes: 64 << 20 };
 /// Asked of a ledger at once.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -67,7 +65,7 @@ pub async fn upload(
     sealed: Sealed,
     entries: impl Stream<Item = Result<Vec<Entry>, LedgerError>> + Send,
 ) -> Result<Uploaded, UploadError> {
-    let uploaded = upload_cut(store, attempt, sealed, entries, LIMITS).await;
+    let uploaded = upload_cut(store, attempt, sealed, entries, store.limits()).await;
     let outcome = match &uploaded {
         Ok(uploaded) => Outcome::Done(uploaded.payload_bytes),
         Err(UploadError::Store(_) | UploadError::NotVerified(_)) => Outcome::StoreFailed,

@@ -10,7 +10,11 @@ use crate::offload::rig::{LEDGER, attempt};
 const MIB: usize = 1 << 20;
 
 fn object(number: u32) -> ObjectKey {
-    ObjectKey { ledger: LEDGER, attempt: AttemptId(1), number }
+    object_in(0, number)
+}
+
+fn object_in(store: u32, number: u32) -> ObjectKey {
+    ObjectKey { store, ledger: LEDGER, attempt: AttemptId(1), number }
 }
 
 fn key(number: u32, block: u32) -> BlockKey {
@@ -51,14 +55,14 @@ fn error() -> ObjectError {
 async fn room_is_taken_before_a_request_and_never_beyond_the_bound() {
     let (mut cache, now) = (BlockCache::new(16 * MIB), Instant::now());
     assert_eq!(cache.share(), 4 * MIB);
-    assert_eq!(cache.reserve(object(0), &blocks(0..8), true, now).unwrap().len(), 4, "a quarter for one object");
-    assert!(cache.reserve(object(0), &blocks(4..5), true, now).is_none());
-    for other in 1..4 {
-        assert!(cache.reserve(object(other), &blocks(0..5), false, now).is_none(), "all ahead or nothing");
-        assert_eq!(cache.reserve(object(other), &blocks(0..4), false, now).unwrap().len(), 4);
-    }
+    assert_eq!(cache.reserve(object(0), &blocks(0..9), true, now).unwrap().len(), 8, "half for one object");
+    assert!(cache.reserve(object(0), &blocks(8..9), true, now).is_none());
+    assert!(cache.reserve(object(1), &blocks(0..5), false, now).is_none(), "all ahead or nothing");
+    assert_eq!(cache.reserve(object(1), &blocks(0..4), false, now).unwrap().len(), 4);
+    assert!(cache.reserve(object(2), &blocks(0..1), true, now).is_none(), "three quarters for one store");
+    assert_eq!(cache.reserve(object_in(1, 0), &blocks(0..5), true, now).unwrap().len(), 4);
     assert_eq!((cache.bytes(), cache.share()), (16 * MIB, 0));
-    assert!(cache.reserve(object(9), &blocks(0..1), true, now).is_none(), "everything is coming");
+    assert!(cache.reserve(object_in(2, 0), &blocks(0..1), true, now).is_none(), "everything is coming");
     cache.failed(key(1, 0), error());
     assert_eq!(cache.reserve(object(9), &blocks(0..3), true, now).unwrap().len(), 1);
     assert_eq!(cache.bytes(), 16 * MIB);
@@ -122,7 +126,7 @@ async fn ranges_shrink_when_much_is_coming_or_waits_to_be_read() {
         let share = cache.share();
         shares.push(share / MIB);
         let wanted = u32::try_from((share / MIB).clamp(1, 16)).unwrap();
-        cache.reserve(object(number), &blocks(0..wanted), true, now);
+        cache.reserve(object_in(number, 0), &blocks(0..wanted), true, now);
         assert!(cache.bytes() <= 64 * MIB);
     }
     assert!(shares.is_sorted_by(|one, next| one >= next), "{shares:?}");
