@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daemon::Failure;
+use futures::{StreamExt, TryStreamExt, stream};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
-use crate::client::{Connection, Event, ProducerId, Publisher, Route, Subscriber, Subscription, find_owner};
+use crate::client::{Event, ProducerId, Publisher, Route, Subscriber, Subscription, find_owner};
 use crate::cluster::Servers;
+use crate::deadline::eventually;
 
 const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
+/// Bookies wait for five minutes, for as long again while younger segments could join, and then take their time.
+const SORTED_WITHIN: Duration = Duration::from_secs(3600);
 /// Messages whose receipts are not yet there, over one connection.
 const WINDOW: usize = 1024;
 
@@ -28,6 +32,10 @@ pub struct BacklogRun {
     pub resident_bytes_max: u64,
     /// A cluster of processes, or standalone.
     pub cluster: bool,
+    /// Wait until bookies have sorted what was written, before reading.
+    pub sorted: bool,
+    /// Topics read at a time.
+    pub at_once: usize,
     /// For data and output. Must be there.
     pub directory: PathBuf,
 }
@@ -39,6 +47,8 @@ pub struct BacklogReport {
     pub bytes: u64,
     /// Until the last receipt.
     pub published_in: Duration,
+    /// From then until bookies had sorted it all. `None`: nobody waited for that.
+    pub sorted_in: Option<Duration>,
     /// Until the last message.
     pub read_in: Duration,
     /// What our processes read from disks meanwhile.
@@ -55,6 +65,9 @@ impl fmt::Display for BacklogReport {
         writeln!(f, "{mib:.0} MiB came back equal and in order")?;
         let published = self.published_in.as_secs_f64();
         writeln!(f, "published in {published:.1} s, {:.1} MiB/s", mib / published)?;
+        if let Some(sorted) = self.sorted_in {
+            writeln!(f, "sorted in {:.0} s", sorted.as_secs_f64())?;
+        }
         let read = self.read_in.as_secs_f64();
         writeln!(f, "read in {read:.1} s, {:.1} MiB/s", mib / read)?;
         let dropped = if self.caches_dropped { "" } else { " (caches were not dropped: that needs root)" };
@@ -87,6 +100,11 @@ pub async fn fill_and_read_back(run: &BacklogRun) -> Result<BacklogReport, Failu
     publish(run, &servers).await?;
     report.published_in = began.elapsed();
     note_memory(&mut servers, "filled", run.resident_bytes_max, &mut report)?;
+    if run.sorted {
+        let began = Instant::now();
+        all_sorted(&servers).await?;
+        report.sorted_in = Some(began.elapsed());
+    }
     servers.restart().await?;
     report.caches_dropped = drop_caches();
     let before = disk_bytes_read(&mut servers);
@@ -162,22 +180,29 @@ async fn settle(publisher: &mut Publisher, left: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_back(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
-    let addresses = servers.addresses();
-    let mut connections: HashMap<Route, Connection> = HashMap::new();
-    for number in 0..run.topics {
-        let route = find_owner(&addresses, &topic(number)).await?;
-        let connection = match connections.remove(&route) {
-            Some(connection) => connection,
-            None => route.connect().await?,
-        };
-        connections.insert(route, read_topic(run, number, connection).await?);
+/// Waits until every segment that is sealed by now was rewritten. The one that is being written stays as it is.
+async fn all_sorted(servers: &Servers) -> Result<(), Failure> {
+    for bookie in servers.bookies() {
+        let sealed = bookie.metric("bookie_ACTIVE_ENTRY_LOG_COUNT").await?;
+        let rewritten = bookie.metric("bookie_segments_rewritten_total").await?;
+        eventually("old segments are sorted", SORTED_WITHIN, async || {
+            let now = bookie.metric("bookie_segments_rewritten_total").await.ok()?;
+            (rewritten.max(sealed) <= now).then_some(())
+        })
+        .await?;
     }
     Ok(())
 }
 
-async fn read_topic(run: &BacklogRun, number: u32, connection: Connection) -> Result<Connection, Failure> {
+async fn read_back(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
+    let addresses = servers.addresses();
+    let read = |number| read_topic(run, number, &addresses);
+    stream::iter((0..run.topics).map(read)).buffer_unordered(run.at_once).try_collect().await
+}
+
+async fn read_topic(run: &BacklogRun, number: u32, addresses: &[String]) -> Result<(), Failure> {
     let name = topic(number);
+    let connection = find_owner(addresses, &name).await?.connect().await?;
     let mut reader = Subscriber::attach(connection, &Subscription::reader(&name)).await?;
     let mut message = 0;
     while message < run.messages {
@@ -189,7 +214,8 @@ async fn read_topic(run: &BacklogRun, number: u32, connection: Connection) -> Re
         }
         message += 1;
     }
-    Ok(reader.close().await?)
+    reader.close().await?;
+    Ok(())
 }
 
 #[cfg(test)]

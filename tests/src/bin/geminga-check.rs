@@ -95,6 +95,12 @@ enum Check {
         /// A cluster of processes instead of standalone.
         #[arg(long)]
         cluster: bool,
+        /// Wait until bookies have sorted what was written, some ten minutes, and read then.
+        #[arg(long)]
+        sorted: bool,
+        /// Topics read at a time.
+        #[arg(long, default_value_t = 1)]
+        at_once: usize,
         /// MiB that each process may take.
         #[arg(long, default_value_t = 256)]
         resident_mib_max: u64,
@@ -398,15 +404,19 @@ async fn run(check: Check) -> Result<(), Failure> {
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
-        Check::Backlog { topics, messages, cluster, resident_mib_max, place } => {
-            let directory = place.prepare()?;
+        Check::Backlog { topics, messages, cluster, sorted, at_once, resident_mib_max, place } => {
+            let ground = place.prepare()?;
+            let (resident_bytes_max, directory) = (resident_mib_max << 20, ground.directory.clone());
+            let message_bytes = 1024;
             let run = BacklogRun {
                 topics,
                 messages,
-                message_bytes: 1024,
-                resident_bytes_max: resident_mib_max << 20,
+                message_bytes,
+                resident_bytes_max,
                 cluster,
-                directory: directory.directory.clone(),
+                sorted,
+                at_once: at_once.max(1),
+                directory,
             };
             println!("{}", Box::pin(fill_and_read_back(&run)).await?);
             Ok(())

@@ -66,6 +66,12 @@ impl Admin {
         if status.is_success() { Ok(text) } else { Err(failed(format!("{status}: {text}"))) }
     }
 
+    /// A number of the metrics page: the first of its name.
+    pub async fn metric(&self, name: &str) -> Result<f64, Failure> {
+        let page = self.call(reqwest::Method::GET, "/metrics", None).await?;
+        metric(&page, name).ok_or_else(|| Failure::internal(format!("there is no metric {name}")))
+    }
+
     /// Whether requests are served.
     pub async fn is_ready(&self) -> bool {
         self.get("/readyz").await.is_ok()
@@ -105,5 +111,25 @@ impl Admin {
     /// Makes a partitioned topic (`tenant/namespace/topic`).
     pub async fn create_partitioned(&self, topic: &str, partitions: u32) -> Result<(), Failure> {
         self.put(&format!("/admin/v2/persistent/{topic}/partitions"), Some(partitions.into())).await
+    }
+}
+
+/// The first value of a metric on a page.
+fn metric(page: &str, name: &str) -> Option<f64> {
+    let is_it = |rest: &str| rest.starts_with([' ', '{']);
+    let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(is_it))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let page = "# TYPE bookie_x gauge\nbookie_x_more 3\nbookie_x{a=\"b\"} 2\nbookie_y 7\n";
+        assert_eq!(metric(page, "bookie_x"), Some(2.0));
+        assert_eq!(metric(page, "bookie_y"), Some(7.0));
+        assert_eq!(metric(page, "bookie"), None);
     }
 }

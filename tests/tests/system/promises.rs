@@ -63,6 +63,8 @@ async fn a_backlog_does_not_live_in_memory() {
         message_bytes: 1024,
         resident_bytes_max: 256 << 20,
         cluster: false,
+        sorted: false,
+        at_once: 4,
         directory: place.path().into(),
     };
     println!("{}", Box::pin(fill_and_read_back(&run)).await.expect("all comes back"));
