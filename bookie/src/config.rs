@@ -22,7 +22,8 @@ pub struct Config {
     /// `HOST` or `HOST:PORT` under which brokers reach this bookie. Empty: the listen host, or this machine's name when that
     /// is a wildcard. It may change: a bookie is known by the identity in its directory.
     pub advertised_address: String,
-    /// One directory on one disk; more disks, more bookies. It is made if it is missing.
+    /// One directory on one disk; more disks, more bookies. It is made if it is missing. A `*` at its end stands for the first
+    /// number from 1 on whose directory no other bookie holds.
     pub data_dir: PathBuf,
     /// Bookies with the same text fail together: the name of a rack, a zone, a machine. Copies are spread over different ones.
     pub rack: String,

@@ -4,6 +4,7 @@
 //! Promises: an entry answered with OK survives a crash of this machine, and a fence holds from its answer on.
 //! Never: talks to another bookie, or knows what a topic is.
 mod cache;
+mod clock;
 mod config;
 #[cfg(feature = "defects")]
 mod defects;
@@ -16,6 +17,8 @@ mod index;
 mod journal;
 mod marks;
 mod metrics;
+mod place;
+mod process;
 mod queue;
 mod reader;
 mod registration;
@@ -37,6 +40,7 @@ pub use error::{JournalError, OpenError};
 pub use handle::{Bookie, Handle};
 pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;
+pub use process::main;
 pub use registration::{identify, keep_available};
 pub use segments::Options;
 pub use serve::{Birth, open, serve};

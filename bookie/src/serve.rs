@@ -14,6 +14,7 @@ use crate::disk::{Directory, Disk};
 use crate::error::OpenError;
 use crate::handle::Bookie;
 use crate::identity::Identity;
+use crate::place::open_first;
 use crate::registration::{identify, keep_available};
 use crate::segments::Options;
 use crate::service;
@@ -67,7 +68,7 @@ pub async fn serve(
 
     let health = Health::new();
     let options = config.options(birth.seed);
-    let opened = open(&config.data_dir, metadata.as_ref(), &config.rack, options, birth.now_ms).await;
+    let opened = open_first(&config.data_dir, metadata.as_ref(), &config.rack, &options, birth.now_ms).await;
     let (bookie, identity) = opened.map_err(Failure::from)?;
     health.ok("journal");
 

@@ -5,7 +5,8 @@
 //! Never: writes to a disk, or decodes a payload.
 mod clock; // What everyone is given.
 mod config;
-mod serve; // How it is put together.
+mod process; // How it is put together.
+mod serve;
 
 mod connection; // In the order a message travels.
 mod cursor;
@@ -38,6 +39,7 @@ use metadata::MetadataStore;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use process::main;
 pub use serve::{Bound, House, OtherMetrics, serve};
 
 /// What a connection and an HTTP request need.

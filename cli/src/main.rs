@@ -1,14 +1,18 @@
-//! `geminga`: one process of everything, and the command line client.
+//! `geminga`: one process of everything, and the command line client; called by their names, also the broker and the bookie.
 //!
 //! The client goes through the `pulsar` crate and the Pulsar protocol only, and administration through Pulsar's HTTP pages, so that
 //! both work against Apache Pulsar as well.
+mod name; // Which program it is.
+
 mod admin;
 
 mod address; // What a command is given, then the commands.
 mod client;
 mod consume;
+mod health;
 mod lines;
 mod produce;
+mod proxy;
 mod standalone;
 mod tail;
 
@@ -39,6 +43,10 @@ enum Command {
     Produce(produce::Arguments),
     /// Write the messages of a topic to stdout
     Consume(consume::Arguments),
+    /// Ask a process whether it is well and serves
+    Health(health::Arguments),
+    /// Pass clients on to brokers whose names mean nothing to them
+    Proxy(proxy::Arguments),
     /// Administrate a server, in the syntax of pulsar-admin
     Admin(admin::Arguments),
 }
@@ -47,6 +55,14 @@ enum Command {
 const CLIENT_LOG: &str = "off";
 
 fn main() -> ExitCode {
+    match name::Program::called(std::env::args_os().next().as_deref()) {
+        name::Program::Broker => broker::main(),
+        name::Program::Bookie => bookie::main(),
+        name::Program::Geminga => geminga(),
+    }
+}
+
+fn geminga() -> ExitCode {
     let Arguments { url, admin, command } = match Arguments::try_parse_from(admin::respelled(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => return daemon::answer_command_line(&error),
@@ -61,6 +77,12 @@ fn main() -> ExitCode {
         Command::Consume(arguments) => daemon::supervise("geminga consume", CLIENT_LOG, async |drain| {
             consume::run(arguments, &url.parse().map_err(daemon::Failure::usage)?, drain).await
         }),
+        Command::Health(arguments) => {
+            daemon::supervise("geminga health", CLIENT_LOG, async |_| health::run(arguments, &admin).await)
+        }
+        Command::Proxy(arguments) => {
+            daemon::supervise("geminga proxy", "info", async |drain| Box::pin(proxy::run(arguments, drain)).await)
+        }
         Command::Admin(arguments) => daemon::supervise("geminga admin", CLIENT_LOG, async |drain| {
             let now_ms = broker::Clock::system().now_ms();
             let mut out = std::io::stdout();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,6 +19,8 @@ use crate::{Drain, Failure};
 /// The longest a drain may take, from the signal to the exit.
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// Where the system sets no hard limit.
+const OPEN_FILES_ENOUGH: u64 = 1 << 20;
 /// A second signal this soon is the first one again.
 const ECHO: Duration = Duration::from_millis(300);
 
@@ -48,6 +51,7 @@ where
     F: AsyncFnOnce(Drain) -> Result<(), Failure>,
 {
     start_log(log);
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
@@ -62,6 +66,16 @@ where
     });
     runtime.shutdown_background(); // Whatever still blocks a thread has had its time.
     report(name, outcome)
+}
+
+/// Every client is a socket. The soft limit that shells and engines hand down suits programs of some files; up to the hard
+/// limit each process may go by itself.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = maximum.or(Some(OPEN_FILES_ENOUGH));
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// One core is left to the threads that write to disks: a worker that is too many is only woken to find nothing to do. On two

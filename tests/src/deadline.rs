@@ -11,10 +11,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub async fn eventually<T>(
     what: &str,
     within: Duration,
+    attempt: impl AsyncFnMut() -> Option<T>,
+) -> Result<T, Failure> {
+    eventually_every(LOOK_EVERY, what, within, attempt).await
+}
+
+/// As [`eventually`], for a condition that costs much to look at.
+pub async fn eventually_every<T>(
+    every: Duration,
+    what: &str,
+    within: Duration,
     mut attempt: impl AsyncFnMut() -> Option<T>,
 ) -> Result<T, Failure> {
     let end = Instant::now() + within;
-    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut looks = tokio::time::interval(every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;

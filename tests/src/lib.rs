@@ -6,8 +6,11 @@
 pub mod backlog; // The checks, each a command and, smaller, a test.
 pub mod client;
 pub mod cluster; // The servers: processes on loopback.
+pub mod compose; // The shipped compose file.
 pub mod crash;
+pub mod dashboards; // What the shipped dashboards ask.
 pub mod deadline; // Waiting.
+pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.
 pub mod lines;
 pub mod offload_read; // Measures the broker's reader of objects itself.

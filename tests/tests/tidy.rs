@@ -1,6 +1,8 @@
-//! The house rules, applied to the whole tree. What each rule finds is tested in `tests::tidy` itself.
+//! The house rules, applied to the whole tree. What each rule finds is tested in `tests::tidy` and `tests::compose` themselves.
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+use tests::compose::{ComposeFile, yaml};
 use tests::tidy::{self, Code, Finding, Manifest, Source};
 
 /// Keys that one process may have. A new one beyond it needs a decision record that says why a constant will not do.
@@ -110,4 +112,41 @@ fn every_metric_is_explained_to_operators() {
     let page = std::fs::read_to_string(root().join("docs/operations/metrics.md")).unwrap_or_default();
     let files = tidy::sources(&root(), &["metrics.rs"]).expect("the tree can be read");
     none(files.iter().flat_map(|file| tidy::undocumented_metrics(file, &page)));
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn compose_file(path: &str) -> ComposeFile {
+    ComposeFile::parse(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Goal: what `tests/compose` needs an engine for is not the first to find a misspelt key. The programs' own loaders read
+/// each service's environment.
+#[test]
+fn the_compose_file_says_what_the_programs_understand() {
+    let (shipped, variables) = (compose_file("deploy/docker-compose.yml"), text("deploy/.env"));
+    assert_eq!(shipped.problems(&variables), Vec::<String>::new());
+    let tested = shipped.under(compose_file("tests/compose.yml"));
+    assert_eq!(tested.problems(&variables), Vec::<String>::new());
+}
+
+/// Prometheus asks services that exist, at the port where they serve metrics, and what dashboards call `job` is theirs.
+#[test]
+fn prometheus_asks_brokers_and_bookies_where_they_answer() {
+    let configuration = yaml(&text("deploy/prometheus.yml")).expect("it is YAML");
+    let of = |value: &Value| {
+        let found = &value["dns_sd_configs"][0];
+        (value["job_name"].clone(), found["names"][0].clone(), found["port"].clone())
+    };
+    let jobs: Vec<_> = configuration["scrape_configs"].as_array().expect("jobs").iter().map(of).collect();
+    let expected = [
+        ("broker", broker::Config::default().http_listen.port),
+        ("bookie", bookie::Config::default().http_listen.port),
+    ];
+    assert_eq!(jobs, expected.map(|(name, port)| (name.into(), name.into(), port.into())));
+    let shipped = compose_file("deploy/docker-compose.yml");
+    let services: Vec<&str> = shipped.services().map(|(name, _)| name).collect();
+    assert!(expected.iter().all(|(name, _)| services.contains(name)), "{services:?}");
 }

@@ -10,7 +10,9 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::s3_server;
+use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
+use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
 use tests::lines::{self, LinesRun};
 use tests::offload_read::{self, OffloadReadRun};
@@ -120,6 +122,8 @@ enum Check {
     },
     #[command(flatten)]
     Stores(Stores),
+    #[command(flatten)]
+    Image(Image),
     /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
     Space {
         /// MiB published into files that were used before.
@@ -235,6 +239,44 @@ enum Stores {
         /// Fetch nothing: take the S3 server that `tests/run` has installed.
         #[arg(long)]
         installed: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// What has to do with the image and how it is deployed.
+#[derive(Debug, Subcommand)]
+enum Image {
+    /// Runs the shipped compose file on the engine that answers. `tests/compose` starts one where none does.
+    Compose {
+        /// The command that is Compose, with its first arguments.
+        #[arg(long, value_delimiter = ' ', default_value = "docker-compose")]
+        command: Vec<String>,
+        /// The compose file and what lies over it.
+        #[arg(long = "file", default_value = "deploy/docker-compose.yml")]
+        files: Vec<PathBuf>,
+        /// A Python interpreter with pulsar-client.
+        #[arg(long)]
+        python: Option<PathBuf>,
+        /// The directory of check.py.
+        #[arg(long, default_value = "tests/python")]
+        scripts: PathBuf,
+        /// Only what fits into some minutes.
+        #[arg(long)]
+        small: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measures what each process costs before anyone uses it.
+    Footprint {
+        /// The file `geminga`, as the image has it.
+        program: PathBuf,
+        /// Starts of each process.
+        #[arg(long, default_value_t = 11)]
+        rounds: usize,
+        /// Seconds from ready until memory is read.
+        #[arg(long, default_value_t = 10)]
+        idle: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -379,6 +421,7 @@ async fn run(check: Check) -> Result<(), Failure> {
             Ok(())
         }
         Check::Stores(check) => Box::pin(run_with_stores(check)).await,
+        Check::Image(check) => Box::pin(run_of_image(check)).await,
         Check::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
             let ground = place.prepare()?;
             let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
@@ -395,6 +438,29 @@ async fn run(check: Check) -> Result<(), Failure> {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
             Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
                 .await
+        }
+    }
+}
+
+async fn run_of_image(check: Image) -> Result<(), Failure> {
+    match check {
+        Image::Compose { command, files, python, scripts, small, place } => {
+            let seed = place.prepare()?.seed;
+            let full = |path: PathBuf| std::path::absolute(path).map_err(Failure::usage);
+            let files = files.into_iter().map(full).collect::<Result<_, _>>()?;
+            let (project, scripts) = (Project { command, files }, full(scripts)?);
+            let run = ComposeRun { project, python, scripts, all: !small, seed };
+            let Findings { steps, report } = Box::pin(check_compose(&run)).await?;
+            for (step, took) in steps {
+                println!("{:>7.1} s  {step}", took.as_secs_f64());
+            }
+            verdict(&report)
+        }
+        Image::Footprint { program, rounds, idle, place } => {
+            let (ground, idle) = (place.prepare()?, Duration::from_secs(idle));
+            let run = FootprintRun { program, rounds, idle, directory: ground.directory.clone() };
+            println!("{}", Box::pin(footprint::measure(&run)).await?.table());
+            Ok(())
         }
     }
 }

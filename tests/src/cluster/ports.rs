@@ -15,7 +15,7 @@ pub(super) const TWIN: u16 = 10_000;
 
 /// The first of [`ROW`] ports of loopback that were free a moment ago, and so were their twins. `program` in `directory` begins to
 /// look at a place of its own, so that two that start at once seldom meet, and none takes the ports of one that will start again.
-pub(super) fn free_row(program: &str, directory: &Path) -> Result<u16, Failure> {
+pub(crate) fn free_row(program: &str, directory: &Path) -> Result<u16, Failure> {
     let mut hasher = DefaultHasher::new();
     (program, directory).hash(&mut hasher);
     let begin = u16::try_from(hasher.finish() % u64::from(ROWS)).expect("smaller than ROWS");

@@ -48,6 +48,12 @@ pub fn python() -> Tool {
     find(&directory(), "venv/bin/python", "Python client")
 }
 
+/// The program `prometheus`.
+#[must_use]
+pub fn prometheus() -> Tool {
+    find(&directory(), "prometheus", "Dashboard tests")
+}
+
 /// The directory of the jars of Pulsar's own tools.
 #[must_use]
 pub fn java_tools() -> Tool {

@@ -200,7 +200,8 @@ impl Side {
 }
 
 /// Reads the topic from its first message to its last.
-async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
+/// Reads all that lies in the topic of every load.
+pub async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
     let mut reader = Subscriber::open(addresses, &Subscription::reader(TOPIC)).await?;
     let last = reader.last().await?;
     let mut found: Vec<ReadBack> = Vec::new();

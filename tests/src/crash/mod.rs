@@ -11,7 +11,7 @@ mod standalone;
 
 pub use cluster::{ClusterRun, crash_cluster};
 pub use history::{History, Keeping, ReadBack, number_of, payload};
-pub use load::Load;
+pub use load::{Load, read_back};
 pub use power::{FileSystem, PowerRun, lose_power};
 pub use report::Report;
 pub use standalone::{StandaloneRun, crash_standalone};

@@ -4,8 +4,11 @@ mod bad_input; // What must not hurt.
 mod bookies;
 mod clients;
 mod configuration;
+mod dashboards;
+mod one_binary;
 mod programs; // How programs of others are run.
 mod promises; // What must hold.
+mod proxy;
 mod reach;
 mod retention;
 mod rust_client;
