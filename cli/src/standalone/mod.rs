@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bookie::{Bookie, Identity, OpenError, Options};
+use broker::offload::Location;
 use broker::{Bound, Clock, House, OtherMetrics};
 use daemon::config::{Loaded, Sources};
 use daemon::{Drain, Failure, Health};
@@ -129,6 +130,7 @@ fn configure(arguments: &Arguments) -> Result<broker::Config, Failure> {
         format!("http_listen=[::]:{}", arguments.http_port),
     ];
     if let Some(url) = &arguments.offload {
+        is_there(url)?;
         // Someone at a keyboard wants to see it happen.
         set.extend([
             format!("offload={url}"),
@@ -143,6 +145,18 @@ fn configure(arguments: &Arguments) -> Result<broker::Config, Failure> {
         tracing::warn!("{warning}");
     }
     Ok(config)
+}
+
+/// A directory is looked for at once, while whoever mistyped it still sits there. What else may be wrong the configuration says, or the
+/// store once it is asked.
+fn is_there(url: &str) -> Result<(), Failure> {
+    match url.parse() {
+        Ok(Location::Directory { path }) if !path.is_dir() => {
+            let path = path.display();
+            Err(Failure::usage(format!("--offload: there is no directory {path}: make it first, or correct the path")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn open_metadata(place: &Place) -> Result<Arc<dyn MetadataStore>, Failure> {
@@ -180,4 +194,19 @@ fn announce(place: &Place, bound: &Bound, offload: &str) {
         tracing::error!(%failure, "requests are served, but the ports are in no file");
     }
     print!("{}", Banner { broker: bound.broker_port, http: bound.http_port, data: place.path(), offload });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_for_objects_must_be_there_at_the_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", directory.path().display());
+        assert!(is_there(&url).is_ok() && is_there("s3://bucket").is_ok());
+        let failure = is_there(&format!("{url}/absent")).expect_err("nobody made it");
+        assert_eq!(failure.exit, daemon::Exit::Usage);
+        assert!(failure.message.contains("/absent: make it first"), "{failure}");
+    }
 }
