@@ -37,7 +37,10 @@ pub(crate) async fn seal(shared: &Shared, ledger: LedgerId) -> Result<Sealed, Le
     tracing::info!(%ledger, epoch = mine.record.recovery_epoch, "settling the end of a ledger");
     let mut carried = Carried::new(shared, &mine);
     match carried.run().await? {
-        Verdict::Ended(sealed, parts) => close(shared, ledger, &recoverer, sealed, &carried.ended(&parts)).await,
+        Verdict::Ended(sealed, parts) => {
+            close(shared, ledger, &recoverer, sealed, &ended(&parts, |number| carried.members[number].bookie().clone()))
+                .await
+        }
         Verdict::Unsettled(reason) => Err(LedgerError::Unsettled { ledger, reason }),
         Verdict::Deleted => Err(LedgerError::NotFound { ledger }),
     }
@@ -184,15 +187,15 @@ impl<'a> Carried<'a> {
         self.machine.replaced(seats);
         Ok(())
     }
+}
 
-    fn ended(&self, parts: &[Part]) -> Vec<Ended> {
-        let name = |number: &usize| self.members[*number].bookie().clone();
-        let ended = |part: &Part| Ended {
-            first: part.first,
-            length_before: part.length_before,
-            bookies: part.seats.iter().map(name).collect(),
-            lacking: part.lacking.iter().map(|seat| name(&part.seats[seat])).collect(),
-        };
-        parts.iter().map(ended).collect()
-    }
+/// The fragments with the names of their members, which a recovery knows by number.
+pub(crate) fn ended(parts: &[Part], name: impl Fn(usize) -> BookieId) -> Vec<Ended> {
+    let ended = |part: &Part| Ended {
+        first: part.first,
+        length_before: part.length_before,
+        bookies: part.seats.iter().map(|number| name(*number)).collect(),
+        lacking: part.lacking.iter().map(|seat| name(part.seats[seat])).collect(),
+    };
+    parts.iter().map(ended).collect()
 }

@@ -9,8 +9,8 @@ use super::world::World;
 use crate::fake_bookies::FakeBookies;
 use crate::quorum::Members;
 use crate::records::Decision;
-use crate::records::changes::{self, Ended};
-use crate::recovery::{Ask, Part, Recovery, Reply, Verdict};
+use crate::records::changes;
+use crate::recovery::{Ask, Recovery, Reply, Verdict};
 use crate::seal;
 
 #[derive(Debug)]
@@ -26,19 +26,6 @@ pub(super) struct Recoverer {
     /// On their way back.
     replies: Vec<(Ask, Vec<Reply>)>,
     pub(super) over: bool,
-}
-
-impl Recoverer {
-    fn ended(&self, parts: &[Part]) -> Vec<Ended> {
-        let name = |number: &usize| FakeBookies::id(self.members[*number]);
-        let ended = |part: &Part| Ended {
-            first: part.first,
-            length_before: part.length_before,
-            bookies: part.seats.iter().map(name).collect(),
-            lacking: part.lacking.iter().map(|seat| name(&part.seats[seat])).collect(),
-        };
-        parts.iter().map(ended).collect()
-    }
 }
 
 impl World {
@@ -144,7 +131,7 @@ impl World {
         let recoverer = &mut self.recoverers[which];
         recoverer.over = true;
         let Verdict::Ended(sealed, parts) = verdict else { return };
-        let ended = recoverer.ended(parts);
+        let ended = seal::ended(parts, |number| FakeBookies::id(recoverer.members[number]));
         let decision = changes::close_recovered(&self.record, &recoverer.name, *sealed, &ended);
         self.seen.races_lost += u64::from(decision == Decision::Refused);
         if self.decide(decision) {
