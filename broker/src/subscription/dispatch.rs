@@ -2,7 +2,8 @@
 //!
 //! The entries between the mark of the acknowledged set and `next` are each exactly one of: acknowledged, pending at one
 //! consumer, or queued to be delivered again. With a single active consumer the second needs no list: it is what remains.
-//! Entries from `next` on were delivered to nobody. `fetched` is a window of bytes read ahead, and never decides anything.
+//! Entries from `next` on were delivered to nobody. [`ReadAhead`] holds what was read
+//! of them, and never decides anything.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -12,7 +13,8 @@ use proto::pulsar::command_subscribe::SubType;
 use proto::{EntryId, Position};
 
 use super::consumers::{Consumer, Consumers};
-use crate::cursor::{AckDelta, AckSet};
+use super::read_ahead::{Fetched, ReadAhead};
+use crate::cursor::AckSet;
 use crate::log::{Chain, StoredEntry};
 use crate::outbox::Serial;
 
@@ -52,12 +54,6 @@ pub(crate) struct Fetch {
     again: bool,
 }
 
-#[derive(Debug, Clone)]
-struct Fetched {
-    bytes: Bytes,
-    messages: u32,
-}
-
 /// At a consumer of a Shared subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pending {
@@ -78,12 +74,8 @@ pub(crate) struct Dispatch {
     queued: BTreeSet<Position>,
     /// How often an entry was delivered before. Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
-    fetched: BTreeMap<Position, Fetched>,
-    fetched_bytes: usize,
-    /// Up to where new entries were read. Never below `next`.
-    read_to: Position,
-    /// Of the entries seen lately, in 1/16.
-    messages_per_entry: u64,
+    /// Never ends below `next`.
+    ahead: ReadAhead,
     unacked: u64,
     unacked_blocked: bool,
     /// A new active consumer waits for the last acknowledgements of the one before.
@@ -103,10 +95,7 @@ impl Dispatch {
             pending: BTreeMap::new(),
             queued: BTreeSet::new(),
             redelivered: BTreeMap::new(),
-            fetched: BTreeMap::new(),
-            fetched_bytes: 0,
-            read_to: next,
-            messages_per_entry: 16,
+            ahead: ReadAhead::new(next),
             unacked: 0,
             unacked_blocked: false,
             held: false,
@@ -172,7 +161,7 @@ impl Dispatch {
             self.rewind();
         }
         if self.consumers.is_empty() {
-            self.drop_fetched();
+            self.ahead.restart(self.next);
         }
     }
 
@@ -211,86 +200,6 @@ impl Dispatch {
         if let Some(consumer) = self.consumers.get_mut(serial) {
             consumer.room = room;
         }
-    }
-
-    // Acknowledgement.
-
-    /// One message id of an individual acknowledgement. `None` when it changes nothing.
-    pub(crate) fn acknowledge(&mut self, id: &MessageIdData, chain: &Chain) -> Option<AckDelta> {
-        let position = Position::new(id.ledger_id, id.entry_id);
-        if id.ack_set.is_empty() {
-            return self.acknowledge_entry(position, chain);
-        }
-        if self.acks.contains(position) || !chain.contains(position) {
-            return None;
-        }
-        let told = u32::try_from(id.ack_set.len().saturating_mul(64)).unwrap_or(u32::MAX);
-        let claimed = id.batch_size.and_then(|size| u32::try_from(size).ok()).filter(|size| 0 < *size);
-        let size = claimed.map_or(told, |claimed| claimed.min(told)); // Beyond the set, everything is acknowledged.
-        if self.acks.acknowledge_batch(position, &id.ack_set, size, chain) {
-            self.forget(position);
-            return Some(AckDelta::entry(position));
-        }
-        let remaining = self.acks.partial(position)?;
-        let left = remaining.iter().map(|word| word.count_ones()).sum();
-        let delta = AckDelta::batch(position, remaining);
-        if let Some(pending) = self.pending.get_mut(&position)
-            && left < pending.messages
-        {
-            let done = u64::from(pending.messages - left);
-            pending.messages = left;
-            let consumer = pending.consumer;
-            self.settle(consumer, done);
-        }
-        Some(delta)
-    }
-
-    fn acknowledge_entry(&mut self, position: Position, chain: &Chain) -> Option<AckDelta> {
-        if !self.acks.acknowledge(position, chain) {
-            return None;
-        }
-        self.forget(position);
-        Some(AckDelta::entry(position))
-    }
-
-    /// Everything up to and with a message id; of a batch, what its `ack_set` leaves out. `None` when it changes nothing.
-    pub(crate) fn acknowledge_up_to(&mut self, id: &MessageIdData, chain: &Chain) -> Option<AckDelta> {
-        let position = Position::new(id.ledger_id, id.entry_id);
-        let batch = !id.ack_set.is_empty() && chain.contains(position);
-        let below = if batch || id.entry_id == u64::MAX { position } else { position.next() };
-        let mut delta = self.cumulative(below, chain);
-        if batch && let Some(part) = self.acknowledge(id, chain) {
-            match &mut delta {
-                Some(delta) => delta.merge(part),
-                None => delta = Some(part),
-            }
-        }
-        delta
-    }
-
-    /// Everything below a position.
-    pub(crate) fn cumulative(&mut self, below: Position, chain: &Chain) -> Option<AckDelta> {
-        if !self.acks.cumulative(below, chain) {
-            return None;
-        }
-        let mark = self.acks.mark();
-        let kept = self.pending.split_off(&mark);
-        for (_, pending) in std::mem::replace(&mut self.pending, kept) {
-            self.settle(pending.consumer, u64::from(pending.messages));
-        }
-        self.queued = self.queued.split_off(&mark);
-        self.redelivered = self.redelivered.split_off(&mark);
-        self.fetched = self.fetched.split_off(&mark);
-        self.fetched_bytes = self.fetched.values().map(|fetched| fetched.bytes.len()).sum();
-        self.next = self.next.max(mark);
-        self.read_to = self.read_to.max(mark);
-        Some(AckDelta::below(mark))
-    }
-
-    /// Ledgers have left the chain: what lay in them is not waited for any more. Nothing to write down, because a position that is gone
-    /// stands for the first behind it.
-    pub(crate) fn trimmed(&mut self, chain: &Chain) {
-        self.cumulative(chain.first(), chain);
     }
 
     /// Starts over from `acks`: nothing is pending, nothing was delivered before. Only while no consumer is there.
@@ -351,7 +260,7 @@ impl Dispatch {
             self.settle(pending.consumer, u64::from(pending.messages));
         }
         self.queued.clear();
-        self.drop_fetched();
+        self.ahead.restart(self.next);
     }
 
     // Reading.
@@ -362,32 +271,32 @@ impl Dispatch {
         if permits == 0 {
             return None;
         }
-        let entries = permits.saturating_mul(16).div_ceil(self.messages_per_entry.max(1));
+        let entries = self.ahead.entries_for(permits);
         let entries_max = usize::try_from(entries).unwrap_or(usize::MAX).clamp(1, FETCH_ENTRIES_MAX);
         if let Some(&first) = self.queued.first() {
-            if self.fetched.contains_key(&first) {
+            if self.ahead.contains(first) {
                 return None;
             }
             let run = self.queued.iter().zip(first.entry.0..).take(entries_max);
             let run = run.take_while(|(at, entry)| at.ledger == first.ledger && at.entry == EntryId(*entry)).count();
             return Some(Fetch { from: first, entries_max: run, bytes_max: FETCH_BYTES_MAX, again: true });
         }
-        let unread = self.fetched.range(self.next..).next().is_none() && self.read_to < end;
-        unread.then_some(Fetch { from: self.read_to, entries_max, bytes_max: FETCH_BYTES_MAX, again: false })
+        let unread = self.ahead.first_from(self.next).is_none() && self.ahead.end() < end;
+        unread.then_some(Fetch { from: self.ahead.end(), entries_max, bytes_max: FETCH_BYTES_MAX, again: false })
     }
 
     /// What a read brought. What is not wanted any more is dropped.
     pub(crate) fn supply(&mut self, fetch: &Fetch, entries: Vec<StoredEntry>, chain: &Chain) {
         if fetch.again {
             self.forget_missing(fetch, chain);
-        } else if fetch.from != self.read_to {
+        } else if fetch.from != self.ahead.end() {
             return; // Rewound meanwhile.
         } else if entries.is_empty() {
-            self.read_to = chain.at_or_after(fetch.from); // Nothing is left between.
+            self.ahead.reach(chain.at_or_after(fetch.from)); // Nothing is left between.
         }
         for StoredEntry { position, bytes } in entries {
             if !fetch.again {
-                self.read_to = position.next();
+                self.ahead.reach(position.next());
             }
             let wanted = if fetch.again { self.queued.contains(&position) } else { !self.acks.contains(position) };
             if !wanted {
@@ -400,11 +309,7 @@ impl Dispatch {
                 self.markers.push(position);
                 continue;
             }
-            self.messages_per_entry = (self.messages_per_entry * 15).div_ceil(16) + u64::from(messages);
-            self.fetched_bytes += bytes.len();
-            if let Some(twice) = self.fetched.insert(position, Fetched { bytes, messages }) {
-                self.fetched_bytes -= twice.bytes.len();
-            }
+            self.ahead.put(position, Fetched { bytes, messages });
         }
     }
 
@@ -419,17 +324,6 @@ impl Dispatch {
         missing.into_iter().for_each(|position| self.forget(position));
     }
 
-    /// Acknowledges markers that were read. `None` when there were none.
-    pub(crate) fn acknowledge_markers(&mut self, chain: &Chain) -> Option<AckDelta> {
-        let mut delta: Option<AckDelta> = None;
-        for position in std::mem::take(&mut self.markers) {
-            if let Some(one) = self.acknowledge_entry(position, chain) {
-                delta.get_or_insert_default().merge(one);
-            }
-        }
-        delta
-    }
-
     // Delivery.
 
     /// The next delivery, if somebody can take it.
@@ -440,16 +334,15 @@ impl Dispatch {
         let serial = self.consumers.pick(self.shared())?;
         let (position, again) = match self.queued.first() {
             Some(first) => (*first, true),
-            None => match self.fetched.range(self.next..).next() {
-                Some((position, _)) => (*position, false),
+            None => match self.ahead.first_from(self.next) {
+                Some(position) => (position, false),
                 None => {
-                    self.next = self.read_to; // All that was read was acknowledged already.
+                    self.next = self.ahead.end(); // All that was read was acknowledged already.
                     return None;
                 }
             },
         };
-        let fetched = self.fetched.remove(&position)?; // None: queued and not read yet.
-        self.fetched_bytes -= fetched.bytes.len();
+        let fetched = self.ahead.take(position)?; // None: queued and not read yet.
         if again {
             self.queued.remove(&position);
         } else {
@@ -488,15 +381,9 @@ impl Dispatch {
     /// Gives read-ahead back when nobody can take it for now.
     pub(crate) fn rest(&mut self) {
         let idle = self.is_paused() || self.consumers.permits(self.shared()) == 0;
-        if idle && IDLE_BYTES_MAX < self.fetched_bytes {
-            self.drop_fetched();
+        if idle && IDLE_BYTES_MAX < self.ahead.bytes() {
+            self.ahead.restart(self.next);
         }
-    }
-
-    fn drop_fetched(&mut self) {
-        self.fetched.clear();
-        self.fetched_bytes = 0;
-        self.read_to = self.next;
     }
 
     fn forget(&mut self, position: Position) {
@@ -505,11 +392,9 @@ impl Dispatch {
         }
         self.queued.remove(&position);
         self.redelivered.remove(&position);
-        if let Some(fetched) = self.fetched.remove(&position) {
-            self.fetched_bytes -= fetched.bytes.len();
-        }
+        self.ahead.take(position);
         self.next = self.next.max(self.acks.mark());
-        self.read_to = self.read_to.max(self.next);
+        self.ahead.reach(self.next);
     }
 
     fn settle(&mut self, serial: Serial, messages: u64) {
@@ -522,5 +407,6 @@ impl Dispatch {
     }
 }
 
+mod acknowledgement;
 #[cfg(test)]
 mod tests;

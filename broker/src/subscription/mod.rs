@@ -5,11 +5,15 @@
 //! its neighbours.
 //! Promises: every unacknowledged entry is at one consumer at most; an acknowledgement with a receipt is durable when answered.
 //! Never: appends to the topic, or waits for a client's socket.
-mod consumers; // Pure, from what is acknowledged to whose turn it is.
+mod consumers; // Pure, from whose turn it is to what is read ahead.
 mod dispatch;
+mod read_ahead;
+
+mod acks; // The shell around it.
+mod attached;
 mod error;
 mod report;
-mod requests; // The shell around it.
+mod requests;
 mod start;
 mod task;
 

@@ -5,29 +5,22 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use proto::Position;
-use proto::pulsar::command_ack::AckType;
 use proto::pulsar::command_subscribe::SubType;
-use proto::pulsar::{
-    CommandAck, CommandAckResponse, CommandActiveConsumerChange, CommandMessage, MessageIdData, ServerError,
-};
+use proto::pulsar::{CommandMessage, MessageIdData};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use super::attached::Attached;
 use super::dispatch::{Delivery, Dispatch, Fetch};
-use super::{Attach, Command, ConsumerEvent, MAILBOX, Properties, Reply, SubscribeAt, SubscriptionHandle};
+use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, SubscribeAt, SubscriptionHandle};
 use crate::Clock;
-use crate::cursor::{AckDelta, AckReceipt, AckSet, CursorLog, Room};
+use crate::cursor::{AckSet, CursorLog};
 use crate::log::{LogError, LogReader, StoredEntry};
-use crate::outbox::{Client, Serial};
+use crate::outbox::Serial;
 use crate::rate::Rate;
 
-/// How long a new active consumer of a Failover subscription waits for acknowledgements of the one before, as in Apache Pulsar.
-const HAND_OVER: Duration = Duration::from_secs(1);
 /// Before a read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_millis(500);
-/// Clients from this step of the protocol on know ACTIVE_CONSUMER_CHANGE.
-const ACTIVE_CHANGE_PROTOCOL: i32 = 12;
-
 /// What a subscription is made of.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -81,21 +74,6 @@ impl WeakHandle {
     }
 }
 
-/// What is known of a consumer besides what [`Dispatch`] decides by.
-#[derive(Debug)]
-pub(super) struct Attached {
-    pub(super) consumer_id: u64,
-    pub(super) client: Arc<Client>,
-    pub(super) metadata: std::collections::BTreeMap<String, String>,
-    pub(super) announced: bool,
-    pub(super) out: Rate,
-    pub(super) acked: Rate,
-    pub(super) redelivered: Rate,
-    pub(super) last_flow: u64,
-    pub(super) last_acked: u64,
-    pub(super) last_consumed: u64,
-}
-
 /// Counters of the subscription.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -122,8 +100,8 @@ pub(super) struct Task {
     pub(super) attached: HashMap<Serial, Attached>,
     pub(super) counters: Counters,
     /// The cursor log has too much to write: nothing is delivered meanwhile.
-    cursor_full: bool,
-    hold_until: Option<Instant>,
+    pub(super) cursor_full: bool,
+    pub(super) hold_until: Option<Instant>,
     read_again_at: Option<Instant>,
     /// A connection has room again.
     room: Arc<Notify>,
@@ -369,171 +347,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    fn acknowledge(&mut self, serial: Serial, ack: CommandAck, now: u64) {
-        let attached = self.attached.get_mut(&serial).expect("the caller found it");
-        let receipt = ack.request_id.map(|request_id| Answer {
-            client: attached.client.clone(),
-            consumer_id: attached.consumer_id,
-            request_id,
-        });
-        let cumulative = ack.ack_type() == AckType::Cumulative;
-        let refusal = if ack.txnid_least_bits() != 0 || ack.txnid_most_bits() != 0 {
-            Some("Transactions are not enabled.")
-        } else if cumulative && self.dispatch.kind() == SubType::Shared {
-            Some("Cumulative acknowledgement is not possible on a Shared subscription")
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
-            if let Some(receipt) = receipt {
-                receipt.send(Some((ServerError::NotAllowedError, text.into())));
-            }
-            return;
-        }
-        attached.last_acked = now;
-        attached.acked.add(ack.message_id.len() as u64, 0, now);
-        self.counters.last_acked = now;
-        self.counters.acked.add(ack.message_id.len() as u64, 0, now);
-        let before = self.dispatch.acks().mark();
-        let reader = self.reader.clone();
-        let delta = reader.with_chain(|chain| {
-            let mut delta: Option<AckDelta> = None;
-            for id in &ack.message_id {
-                let one = if cumulative {
-                    self.dispatch.acknowledge_up_to(id, chain)
-                } else {
-                    self.dispatch.acknowledge(id, chain)
-                };
-                match (&mut delta, one) {
-                    (Some(all), Some(one)) => all.merge(one),
-                    (None, one) => delta = one,
-                    (_, None) => {}
-                }
-            }
-            delta
-        });
-        if before < self.dispatch.acks().mark() {
-            self.counters.last_mark = now;
-        }
-        match (delta, receipt) {
-            (None, None) => {}
-            // Even what changes nothing waits its turn: what it repeats may not be durable yet.
-            (delta, receipt) => self.note(delta.unwrap_or_default(), receipt),
-        }
-    }
-
-    fn note(&mut self, delta: AckDelta, receipt: Option<Answer>) {
-        if !self.durable {
-            if let Some(receipt) = receipt {
-                receipt.send(None);
-            }
-            return;
-        }
-        let receipt = receipt.map(|answer| {
-            AckReceipt::new(move |outcome| match outcome {
-                Ok(()) => answer.send(None),
-                Err(error) => answer.send(Some((ServerError::ServiceNotReady, error.to_string()))),
-            })
-        });
-        self.cursor_full = self.cursor_log.acknowledge(&self.name, delta, receipt) == Room::Full;
-    }
-
-    fn attach(&mut self, attach: Attach) {
-        let reply = match self.admit(&attach) {
-            Err(error) => Err(error),
-            Ok(handle) => {
-                self.let_in(&attach);
-                Ok(handle)
-            }
-        };
-        let attached = reply.is_ok();
-        if attach.reply.send(reply).is_err() && attached {
-            self.detach(attach.serial); // The connection is gone.
-        }
-    }
-
-    fn let_in(&mut self, attach: &Attach) {
-        let consumer =
-            super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
-        self.dispatch.attach(attach.kind, consumer);
-        let attached = Attached {
-            consumer_id: attach.consumer_id,
-            client: attach.client.clone(),
-            metadata: attach.metadata.clone(),
-            announced: false,
-            out: Rate::default(),
-            acked: Rate::default(),
-            redelivered: Rate::default(),
-            last_flow: 0,
-            last_acked: 0,
-            last_consumed: 0,
-        };
-        self.attached.insert(attach.serial, attached);
-        self.elect();
-    }
-
-    pub(super) fn detach(&mut self, serial: Serial) -> Next {
-        if self.attached.remove(&serial).is_some() {
-            self.dispatch.detach(serial);
-            self.elect();
-            if !self.durable && self.attached.is_empty() {
-                return Next::End;
-            }
-        }
-        Next::GoOn
-    }
-
-    fn elect(&mut self) {
-        let before = self.dispatch.consumers().active();
-        if !self.dispatch.elect(self.partition) {
-            return;
-        }
-        if before.is_some_and(|before| self.attached.contains_key(&before)) {
-            self.dispatch.hold(true);
-            self.hold_until = Some(Instant::now() + HAND_OVER);
-        }
-        let everyone: Vec<Serial> = self.attached.keys().copied().collect();
-        everyone.into_iter().for_each(|serial| self.tell_active(serial));
-    }
-
-    fn tell_active(&self, serial: Serial) {
-        let attached = &self.attached[&serial];
-        let told = attached.announced && ACTIVE_CHANGE_PROTOCOL <= attached.client.protocol;
-        if told && self.dispatch.kind() == SubType::Failover {
-            let is_active = Some(self.dispatch.consumers().active() == Some(serial));
-            attached.client.outbox.send(CommandActiveConsumerChange { consumer_id: attached.consumer_id, is_active });
-        }
-    }
-
-    /// Consumers look the topic up and subscribe again.
-    pub(super) fn send_everyone_away(&mut self) {
-        for (serial, attached) in self.attached.drain() {
-            self.dispatch.detach(serial);
-            attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial));
-        }
-        self.elect();
-    }
-}
-
-/// Answers an acknowledgement that asked for a receipt.
-struct Answer {
-    client: Arc<Client>,
-    consumer_id: u64,
-    request_id: u64,
-}
-
-impl Answer {
-    fn send(self, error: Option<(ServerError, String)>) {
-        let (error, message) = error.unzip();
-        self.client.outbox.send(CommandAckResponse {
-            consumer_id: self.consumer_id,
-            request_id: Some(self.request_id),
-            error: error.map(i32::from),
-            message,
-            ..Default::default()
-        });
     }
 }
 

@@ -5,6 +5,7 @@ use proto::LedgerId;
 use proto::pulsar::MessageMetadata;
 
 use super::*;
+use crate::cursor::AckDelta;
 
 /// A topic and its subscription: entries by position, and what each consumer was granted.
 struct Bench {
@@ -143,8 +144,8 @@ impl Bench {
             assert_eq!(consumer.unacked, unacked.get(&consumer.serial).copied().unwrap_or(0));
             assert_eq!(consumer.permits, self.granted[&consumer.serial], "permits are granted minus delivered");
         }
-        assert!(dispatch.next <= dispatch.read_to);
-        assert_eq!(dispatch.fetched_bytes, dispatch.fetched.values().map(|fetched| fetched.bytes.len()).sum::<usize>());
+        assert!(dispatch.next <= dispatch.ahead.end());
+        dispatch.ahead.check();
     }
 
     /// Whoever can take gets everything there is.

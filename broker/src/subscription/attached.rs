@@ -1,0 +1,110 @@
+//! Consumers of a subscription as connections know them: coming, going, and being told who is active.
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::pulsar::CommandActiveConsumerChange;
+use proto::pulsar::command_subscribe::SubType;
+use tokio::time::Instant;
+
+use super::Attach;
+use super::task::{Next, Task};
+use crate::outbox::{Client, Serial};
+use crate::rate::Rate;
+
+/// How long a new active consumer of a Failover subscription waits for acknowledgements of the one before, as in Apache Pulsar.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// Clients from this step of the protocol on know ACTIVE_CONSUMER_CHANGE.
+const ACTIVE_CHANGE_PROTOCOL: i32 = 12;
+
+/// What is known of a consumer besides what [`Dispatch`](super::dispatch::Dispatch) decides by.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) consumer_id: u64,
+    pub(super) client: Arc<Client>,
+    pub(super) metadata: std::collections::BTreeMap<String, String>,
+    pub(super) announced: bool,
+    pub(super) out: Rate,
+    pub(super) acked: Rate,
+    pub(super) redelivered: Rate,
+    pub(super) last_flow: u64,
+    pub(super) last_acked: u64,
+    pub(super) last_consumed: u64,
+}
+
+impl Task {
+    pub(super) fn attach(&mut self, attach: Attach) {
+        let reply = match self.admit(&attach) {
+            Err(error) => Err(error),
+            Ok(handle) => {
+                self.let_in(&attach);
+                Ok(handle)
+            }
+        };
+        let attached = reply.is_ok();
+        if attach.reply.send(reply).is_err() && attached {
+            self.detach(attach.serial); // The connection is gone.
+        }
+    }
+
+    fn let_in(&mut self, attach: &Attach) {
+        let consumer =
+            super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
+        self.dispatch.attach(attach.kind, consumer);
+        let attached = Attached {
+            consumer_id: attach.consumer_id,
+            client: attach.client.clone(),
+            metadata: attach.metadata.clone(),
+            announced: false,
+            out: Rate::default(),
+            acked: Rate::default(),
+            redelivered: Rate::default(),
+            last_flow: 0,
+            last_acked: 0,
+            last_consumed: 0,
+        };
+        self.attached.insert(attach.serial, attached);
+        self.elect();
+    }
+
+    pub(super) fn detach(&mut self, serial: Serial) -> Next {
+        if self.attached.remove(&serial).is_some() {
+            self.dispatch.detach(serial);
+            self.elect();
+            if !self.durable && self.attached.is_empty() {
+                return Next::End;
+            }
+        }
+        Next::GoOn
+    }
+
+    pub(super) fn elect(&mut self) {
+        let before = self.dispatch.consumers().active();
+        if !self.dispatch.elect(self.partition) {
+            return;
+        }
+        if before.is_some_and(|before| self.attached.contains_key(&before)) {
+            self.dispatch.hold(true);
+            self.hold_until = Some(Instant::now() + HAND_OVER);
+        }
+        let everyone: Vec<Serial> = self.attached.keys().copied().collect();
+        everyone.into_iter().for_each(|serial| self.tell_active(serial));
+    }
+
+    pub(super) fn tell_active(&self, serial: Serial) {
+        let attached = &self.attached[&serial];
+        let told = attached.announced && ACTIVE_CHANGE_PROTOCOL <= attached.client.protocol;
+        if told && self.dispatch.kind() == SubType::Failover {
+            let is_active = Some(self.dispatch.consumers().active() == Some(serial));
+            attached.client.outbox.send(CommandActiveConsumerChange { consumer_id: attached.consumer_id, is_active });
+        }
+    }
+
+    /// Consumers look the topic up and subscribe again.
+    pub(super) fn send_everyone_away(&mut self) {
+        for (serial, attached) in self.attached.drain() {
+            self.dispatch.detach(serial);
+            attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial));
+        }
+        self.elect();
+    }
+}
