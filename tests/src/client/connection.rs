@@ -14,6 +14,8 @@ use super::ClientError;
 
 /// Longer silence is a fault of the server: its own promise is to answer or close within 15 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// As other clients have it.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const PROTOCOL_VERSION: i32 = 21;
 
 /// A greeted connection. Used by one task: what it queues is written by [`Connection::flush`].
@@ -29,7 +31,8 @@ pub struct Connection {
 impl Connection {
     /// Connects to `host:port` and exchanges greetings. `proxied` names the broker meant, when the address is a way to it.
     pub async fn open(address: &str, proxied: Option<&str>) -> Result<Self, ClientError> {
-        let stream = in_time(async { Ok(TcpStream::connect(address).await?) }).await?;
+        let connected = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
+        let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
         let mut connection =
             Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), early: VecDeque::new(), requests: 0 };

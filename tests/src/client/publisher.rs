@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use proto::entry;
 use proto::pulsar::base_command::Type;
-use proto::pulsar::{CommandCloseProducer, CommandProducer, CommandSend, MessageMetadata};
+use proto::pulsar::{BaseCommand, CommandCloseProducer, CommandProducer, CommandSend, MessageMetadata};
 use proto::{EntryId, LedgerId, Position};
 
 use super::{ClientError, Connection, connect_to_owner};
@@ -101,7 +101,17 @@ impl Publisher {
 
     /// The next receipt. One that is out of order, of an unknown producer, or comes twice breaks the protocol.
     pub async fn receipt(&mut self) -> Result<Receipt, ClientError> {
-        let command = &self.connection.next_in_time().await?.command;
+        let frame = self.connection.next_in_time().await?;
+        self.note(&frame.command)
+    }
+
+    /// The same, for one that may never come. Cancel safe.
+    pub async fn receipt_without_deadline(&mut self) -> Result<Receipt, ClientError> {
+        let frame = self.connection.next().await?;
+        self.note(&frame.command)
+    }
+
+    fn note(&mut self, command: &BaseCommand) -> Result<Receipt, ClientError> {
         match command.r#type() {
             Type::SendReceipt => {}
             Type::CloseProducer => return Err(ClientError::Moved),

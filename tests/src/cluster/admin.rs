@@ -45,7 +45,12 @@ impl Admin {
 
     /// Posts nothing to `path`, and reads the answer.
     pub async fn ask(&self, path: &str) -> Result<Value, Failure> {
-        let text = self.call(reqwest::Method::POST, path, None).await?;
+        self.ask_with(path, None).await
+    }
+
+    /// Posts `body` to `path`, and reads the answer.
+    pub async fn ask_with(&self, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let text = self.call(reqwest::Method::POST, path, body).await?;
         Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 

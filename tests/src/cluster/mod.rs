@@ -5,6 +5,7 @@
 mod admin; // In the order of a cluster: its processes, what is made of them, how it is asked.
 mod etcd;
 mod http_proxy;
+mod network;
 mod nodes;
 mod ports;
 mod process;
@@ -17,6 +18,7 @@ mod tools;
 pub use admin::Admin;
 pub use etcd::Etcd;
 pub use http_proxy::{Effect, Fate, HttpProxy, Rule, Seen};
+pub use network::{Host, Network};
 pub use nodes::{Bookie, Broker, Cluster, Shape};
 pub(crate) use ports::free_row;
 pub use process::{Process, Spending, binary, spending_of};
@@ -24,4 +26,4 @@ pub use proxy::{Faults, Flow, Passed, Proxy};
 pub use s3::{BUCKET, S3};
 pub use servers::Servers;
 pub use standalone::Standalone;
-pub use tools::{Tool, java_tools, prometheus, python, s3_server};
+pub use tools::{Tool, java_tools, networks, prometheus, python, s3_server};

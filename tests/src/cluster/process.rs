@@ -10,6 +10,7 @@ use std::time::Duration;
 use daemon::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::network::Host;
 use crate::deadline::eventually;
 
 type Order = (Command, SyncSender<io::Result<Child>>);
@@ -44,6 +45,18 @@ impl Process {
         environment: &[(&str, &str)],
         directory: &Path,
     ) -> Result<Self, Failure> {
+        Self::start_at(None, name, program, arguments, environment, directory)
+    }
+
+    /// The same, at a place on a network of the tests' own when one is given.
+    pub fn start_at(
+        host: Option<&Host>,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+        directory: &Path,
+    ) -> Result<Self, Failure> {
         let output = directory.join(format!("{name}.log"));
         let failed = |what: &str, error: io::Error| Failure::internal(format!("{name}: {what}: {error}"));
         let earlier = output.with_extension("log.before");
@@ -53,7 +66,11 @@ impl Process {
         let file = File::create(&output).map_err(|error| failed("cannot write its log", error))?;
         let copy = file.try_clone().map_err(|error| failed("cannot write its log", error))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        match host {
+            Some(host) => command.arg("ip").args(host.command(program, arguments)),
+            None => command.arg(program).args(arguments),
+        };
         command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(file).stderr(copy);
         let (answer, child) = sync_channel(1);
         PARENT.send((command, answer)).expect("the thread never ends");
@@ -93,9 +110,23 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits for its exit code.
     pub async fn drain(&mut self, within: Duration) -> Result<ExitStatus, Failure> {
-        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("process ids are small and not 0");
-        kill_process(pid, Signal::TERM).map_err(|error| Failure::internal(format!("{}: {error}", self.name)))?;
+        self.signal(Signal::TERM)?;
         self.exited(within).await
+    }
+
+    /// Lets it do nothing (SIGSTOP) until [`Process::go_on`].
+    pub fn stand_still(&self) -> Result<(), Failure> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on where it stood still.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("process ids are small and not 0");
+        kill_process(pid, signal).map_err(|error| Failure::internal(format!("{}: {error}", self.name)))
     }
 
     /// Waits until it has ended by itself.

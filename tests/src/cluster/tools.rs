@@ -54,6 +54,12 @@ pub fn prometheus() -> Tool {
     find(&directory(), "prometheus", "Dashboard tests")
 }
 
+/// Says that processes can have networks of their own.
+#[must_use]
+pub fn networks() -> Tool {
+    find(&directory(), "networks", "Network fault tests")
+}
+
 /// The directory of the jars of Pulsar's own tools.
 #[must_use]
 pub fn java_tools() -> Tool {

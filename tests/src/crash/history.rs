@@ -6,6 +6,9 @@ use proto::Position;
 
 use super::Report;
 
+/// A longer time without a receipt counts as one in which the topic did not serve.
+const SILENCE: Duration = Duration::from_millis(100);
+
 /// What a server was told to do with messages that were acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Keeping {
@@ -25,6 +28,8 @@ pub struct History {
     last: Option<(Position, Instant)>,
     went_back: u64,
     longest_gap: Duration,
+    gap_of_part: Duration,
+    silent: Duration,
     asked: HashSet<Position>,
     answered: HashSet<Position>,
     forgotten: HashSet<Position>,
@@ -84,10 +89,26 @@ impl History {
     pub fn receipt(&mut self, number: u64, position: Position, now: Instant) {
         if let Some((last, at)) = self.last {
             self.went_back += u64::from(position <= last);
-            self.longest_gap = self.longest_gap.max(now - at);
+            let gap = now - at;
+            self.longest_gap = self.longest_gap.max(gap);
+            self.gap_of_part = self.gap_of_part.max(gap);
+            if SILENCE < gap {
+                self.silent += gap;
+            }
         }
         self.last = Some((position, now));
         self.receipts.insert(number, position);
+    }
+
+    /// The longest time between two receipts of which the second came since this was asked last.
+    pub fn take_gap(&mut self) -> Duration {
+        std::mem::take(&mut self.gap_of_part)
+    }
+
+    /// All times between two receipts that were longer than 0.1 s.
+    #[must_use]
+    pub fn silent(&self) -> Duration {
+        self.silent
     }
 
     /// An acknowledgement was sent.
@@ -213,6 +234,19 @@ mod tests {
         let number = history.next_number();
         history.receipt(number, at(2), Instant::now());
         assert_eq!(history.judge(1, &[], 0).went_back, 1);
+    }
+
+    #[test]
+    fn silences_are_summed_and_the_longest_of_each_part_is_told() {
+        let (mut history, begin) = (History::default(), Instant::now());
+        for (entry, ms) in [(0, 0), (1, 50), (2, 350)] {
+            history.receipt(entry, at(entry), begin + Duration::from_millis(ms));
+        }
+        assert_eq!(history.take_gap(), Duration::from_millis(300));
+        assert_eq!(history.take_gap(), Duration::ZERO);
+        history.receipt(3, at(3), begin + Duration::from_millis(500));
+        assert_eq!(history.take_gap(), Duration::from_millis(150));
+        assert_eq!(history.silent(), Duration::from_millis(450));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{History, Keeping, ReadBack, Report, number_of, payload};
@@ -19,6 +20,9 @@ use crate::deadline::eventually;
 /// Where the load goes.
 const TOPIC: &str = "persistent://public/default/crash";
 const SUBSCRIPTION: &str = "acknowledges";
+/// So many messages go at once where there is a pace.
+const BURST: usize = 8;
+const BEAT: Duration = Duration::from_millis(4);
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// Covers a takeover by another broker (5 s after a lease of 2 s) on a busy machine.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(60);
@@ -48,21 +52,30 @@ impl Load {
     /// Tells the server what to keep, and starts both against the brokers at `addresses`.
     pub async fn start(addresses: Vec<String>, admin: &Admin, keeping: Keeping, seed: u64) -> Result<Self, Failure> {
         if keeping == Keeping::Everything {
-            let for_ever = json!({"retentionTimeInMinutes": -1, "retentionSizeInMB": -1});
-            admin.post("/admin/v2/namespaces/public/default/retention", Some(for_ever)).await?;
+            keep_for_ever(admin).await?;
         }
         Ok(Self::over(addresses, keeping, seed))
+    }
+
+    /// As [`Load::start`], and everything is kept, at about 2000 messages a second: for runs of many minutes, and to tell how long nothing went.
+    pub async fn start_at_pace(addresses: Vec<String>, admin: &Admin, seed: u64) -> Result<Self, Failure> {
+        keep_for_ever(admin).await?;
+        Ok(Self::begin(addresses, Keeping::Everything, seed, Some(BEAT)))
     }
 
     /// Starts both against the brokers at `addresses`, which keep what `keeping` says.
     #[must_use]
     pub fn over(addresses: Vec<String>, keeping: Keeping, seed: u64) -> Self {
+        Self::begin(addresses, keeping, seed, None)
+    }
+
+    fn begin(addresses: Vec<String>, keeping: Keeping, seed: u64, beat: Option<Duration>) -> Self {
         let (history, stop) = (Arc::new(Mutex::new(History::of(keeping))), CancellationToken::new());
         // Every hole keeps its ledger: with too many, none would ever leave.
         let skips = if keeping == Keeping::Everything { 8 } else { 256 };
         let side = |stream| {
             let rng = SmallRng::seed_from_u64(seed ^ stream);
-            Side { addresses: addresses.clone(), history: history.clone(), stop: stop.clone(), skips, rng }
+            Side { addresses: addresses.clone(), history: history.clone(), stop: stop.clone(), skips, beat, rng }
         };
         let (publishing, acknowledging) = (side(1), side(2));
         let (publishing, acknowledging) =
@@ -85,6 +98,17 @@ impl Load {
     #[must_use]
     pub fn receipts(&self) -> u64 {
         lock(&self.history).receipts()
+    }
+
+    /// As [`History::take_gap`].
+    pub fn take_gap(&self) -> Duration {
+        lock(&self.history).take_gap()
+    }
+
+    /// As [`History::silent`].
+    #[must_use]
+    pub fn silent(&self) -> Duration {
+        lock(&self.history).silent()
     }
 
     /// Notes that a server started again.
@@ -116,14 +140,19 @@ struct Side {
     stop: CancellationToken,
     /// One message in so many is not acknowledged.
     skips: u32,
+    /// How often a few messages go, or as fast as receipts come.
+    beat: Option<Duration>,
     rng: SmallRng,
 }
 
 impl Side {
     /// How the work ends, or `None` when it must go on over another connection.
-    fn end(&self, outcome: Result<(), ClientError>) -> Option<Result<(), ClientError>> {
+    fn end(&mut self, outcome: Result<(), ClientError>) -> Option<Result<(), ClientError>> {
         match outcome {
-            Err(error) if error.passes() => self.stop.is_cancelled().then_some(Ok(())),
+            Err(error) if error.passes() => {
+                self.addresses.rotate_left(1); // As other clients do, which go round the hosts of their URL.
+                self.stop.is_cancelled().then_some(Ok(()))
+            }
             other => Some(other),
         }
     }
@@ -141,10 +170,16 @@ impl Side {
 
     async fn publish_over_one_connection(&mut self) -> Result<(), ClientError> {
         let mut publisher = Publisher::open(&self.addresses, TOPIC).await?;
-        let window = self.rng.random_range(1..=128);
+        let window = if self.beat.is_some() { BURST } else { self.rng.random_range(1..=128) };
+        let mut beat = self.beat.map(tokio::time::interval);
+        beat.iter_mut().for_each(|beat| beat.set_missed_tick_behavior(MissedTickBehavior::Skip));
         let mut under_way = VecDeque::new();
         loop {
-            while !self.stop.is_cancelled() && publisher.awaited() < window {
+            let fills = beat.is_none() || under_way.is_empty();
+            if let Some(beat) = beat.as_mut().filter(|_| fills) {
+                beat.tick().await;
+            }
+            while fills && !self.stop.is_cancelled() && publisher.awaited() < window {
                 let number = lock(&self.history).next_number();
                 publisher.publish(ProducerId(0), &payload(number));
                 under_way.push_back(number);
@@ -199,10 +234,14 @@ impl Side {
     }
 }
 
-/// Reads the topic from its first message to its last.
+async fn keep_for_ever(admin: &Admin) -> Result<(), Failure> {
+    let for_ever = json!({"retentionTimeInMinutes": -1, "retentionSizeInMB": -1});
+    admin.post("/admin/v2/namespaces/public/default/retention", Some(for_ever)).await
+}
+
 /// Reads all that lies in the topic of every load.
 pub async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
-    let mut reader = Subscriber::open(addresses, &Subscription::reader(TOPIC)).await?;
+    let mut reader = attach(addresses, &Subscription::reader(TOPIC)).await?;
     let last = reader.last().await?;
     let mut found: Vec<ReadBack> = Vec::new();
     while found.last().map(|message| message.position) < last {
@@ -217,11 +256,23 @@ pub async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
     Ok(found)
 }
 
+/// Attaches, when not at once then soon: a bundle may be on its way.
+async fn attach(addresses: &[String], subscription: &Subscription<'_>) -> Result<Subscriber, Failure> {
+    let (mut tries, end) = (tokio::time::interval(RETRY_EVERY), Instant::now() + MESSAGE_WITHIN);
+    loop {
+        tries.tick().await;
+        match Subscriber::open(addresses, subscription).await {
+            Err(error) if error.passes() && Instant::now() < end => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
 /// Reads what the subscription still has, and counts what it should have had.
 async fn drain(addresses: &[String], history: &Shared, found: &[ReadBack]) -> Result<u64, Failure> {
     let owed = |message: &ReadBack| lock(history).is_owed(message.position).then_some(message.position);
     let mut owed: HashSet<Position> = found.iter().filter_map(owed).collect();
-    let mut subscriber = Subscriber::open(addresses, &Subscription::durable(TOPIC, SUBSCRIPTION)).await?;
+    let mut subscriber = attach(addresses, &Subscription::durable(TOPIC, SUBSCRIPTION)).await?;
     loop {
         let patience = if owed.is_empty() { QUIET } else { MESSAGE_WITHIN };
         match tokio::time::timeout(patience, subscriber.next()).await {

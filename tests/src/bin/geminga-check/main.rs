@@ -1,4 +1,6 @@
 //! Runs the checks at full size. `tests/run` runs a small version of each.
+mod clusters;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -124,6 +126,8 @@ enum Check {
     Stores(Stores),
     #[command(flatten)]
     Image(Image),
+    #[command(flatten)]
+    Clusters(clusters::Clusters),
     /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
     Space {
         /// MiB published into files that were used before.
@@ -422,6 +426,7 @@ async fn run(check: Check) -> Result<(), Failure> {
         }
         Check::Stores(check) => Box::pin(run_with_stores(check)).await,
         Check::Image(check) => Box::pin(run_of_image(check)).await,
+        Check::Clusters(check) => Box::pin(clusters::run(check)).await,
         Check::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
             let ground = place.prepare()?;
             let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
