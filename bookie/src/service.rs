@@ -93,8 +93,7 @@ async fn pump(mut requests: tonic::Streaming<Requests>, session: Session, unread
         };
         match message {
             Ok(Some(Requests { requests })) => {
-                unread.take_room(&requests).await;
-                if !session.send_when_room(requests).await {
+                if !unread.pass_on(requests, &session).await {
                     return;
                 }
             }
@@ -120,16 +119,26 @@ impl Unread {
         Self { room: Arc::new(Semaphore::new(UNREAD_BYTES_MAX)), reads: Arc::default() }
     }
 
-    async fn take_room(&self, requests: &[Request]) {
+    /// Gives the requests of a message to the session, reads only when there is room for them. `false` once the session is over.
+    async fn pass_on(&self, requests: Vec<Request>, session: &Session) -> bool {
+        let mut ready = Vec::with_capacity(requests.len());
         for request in requests {
             if let Some(Body::Read(read)) = &request.body {
                 let bytes = (read.bytes_max as usize).clamp(READ_BYTES_MIN, READ_BYTES_MAX.max(ENTRY_BYTES_MAX));
                 let bytes = u32::try_from(bytes).expect("far below 4 GiB");
-                if let Ok(room) = self.room.clone().acquire_many_owned(bytes).await {
-                    self.reads.lock().insert(request.id, room);
+                let mut room = self.room.clone().try_acquire_many_owned(bytes).ok();
+                if room.is_none() {
+                    // Room comes from the answers to what stands before it, in this very message perhaps.
+                    if !session.send_when_room(std::mem::take(&mut ready)).await {
+                        return false;
+                    }
+                    room = self.room.clone().acquire_many_owned(bytes).await.ok();
                 }
+                self.reads.lock().extend(room.map(|room| (request.id, room)));
             }
+            ready.push(request);
         }
+        session.send_when_room(ready).await
     }
 
     fn give_back(&self, answers: &[Answer]) {

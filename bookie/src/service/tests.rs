@@ -117,6 +117,20 @@ async fn a_drain_answers_what_was_taken_and_ends_the_streams() {
     tokio::task::spawn_blocking(move || bookie.stop()).await.unwrap();
 }
 
+/// Each read may take 4 MiB, and only 32 may be on their way.
+#[tokio::test]
+async fn more_reads_in_one_message_than_there_is_room_for_are_all_answered() {
+    let server = server().await;
+    let mut client = server.client().await;
+    client.send(vec![add(0, 1, 0, 1000)]).await;
+    client.answers(1).await;
+    let whole = Read { first: 0, end: 1, bytes_max: u32::MAX, fence: false };
+    client.send((1..100).map(|id| Request { id, ledger: 1, body: Some(Body::Read(whole)) }).collect()).await;
+    let answers =
+        tokio::time::timeout(Duration::from_secs(20), client.answers(99)).await.expect("nothing waits for itself");
+    assert!(answers.iter().all(|answer| answer.entries.len() == 1));
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_disturbs_nobody() {
     let server = server().await;
