@@ -143,7 +143,8 @@ fn drop_caches() -> bool {
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
-async fn publish(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
+/// Fills all topics.
+pub(crate) async fn publish(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
     let addresses = servers.addresses();
     let mut publishers: HashMap<Route, Publisher> = HashMap::new();
     let mut producers: Vec<(Route, ProducerId)> = Vec::new();
@@ -194,7 +195,8 @@ async fn all_sorted(servers: &Servers) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_back(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
+/// Reads all topics back and compares every message.
+pub(crate) async fn read_back(run: &BacklogRun, servers: &Servers) -> Result<(), Failure> {
     let addresses = servers.addresses();
     let read = |number| read_topic(run, number, &addresses);
     stream::iter((0..run.topics).map(read)).buffer_unordered(run.at_once).try_collect().await

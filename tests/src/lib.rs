@@ -13,9 +13,12 @@ pub mod deadline; // Waiting.
 pub mod faults; // A table of them.
 pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.
+pub mod heal; // Bookies are lost for good.
 pub mod lines;
+pub mod many_topics;
 pub mod offload_read; // Measures the broker's reader of objects itself.
 pub mod plain; // Reads objects without our code, to compare with.
+pub mod records; // Reads metadata beside a cluster.
 pub mod space; // Measures one bookie in its own process.
 pub mod speed;
 pub mod tidy; // The house rules as functions over text.

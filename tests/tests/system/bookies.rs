@@ -1,20 +1,15 @@
 //! Bookies that go: what goes on without them, and how ledgers leave them.
-use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::repair::{Extent, Held, RepairLimits};
-use ledger::{GrpcBookies, QuorumLedgers, WallClock};
-use metadata::{MetadataStore, MetadataStoreExt};
-use prost::Message;
-
-use proto::records::{BookieAvailability, LedgerRecord, LedgerState};
-use proto::{LedgerId, keys};
+use ledger::repair::Held;
+use proto::records::{LedgerRecord, LedgerState};
 use pulsar::SubType;
 use pulsar::producer::ProducerOptions;
 use tests::client::{ProducerId, Publisher};
 use tests::cluster::{Cluster, Shape};
 use tests::crash::{Keeping, Load, Report};
 use tests::deadline::eventually;
+use tests::records::Records;
 
 use crate::directory;
 use crate::rust_client::{connect, message, next, numbered, publish, subscribe};
@@ -32,7 +27,7 @@ const REPAIRED_WITHIN: Duration = Duration::from_secs(120);
 /// A cluster under load.
 struct Scene {
     cluster: Cluster,
-    metadata: Arc<dyn MetadataStore>,
+    records: Records,
     load: Load,
 }
 
@@ -41,9 +36,9 @@ impl Scene {
         let mut shape = Shape { bookies, ..Shape::default() };
         shape.broker_settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
         let cluster = Cluster::start(place, &shape).await.expect("the cluster starts");
-        let metadata = metadata::connect(&cluster.etcd.url(), "tests").await.expect("etcd answers");
+        let records = Records::of(&cluster, SEED).await.expect("etcd answers");
         let load = Load::start(cluster.addresses(), &cluster.brokers[0].admin(), Keeping::Everything, SEED).await;
-        let scene = Self { cluster, metadata, load: load.expect("the broker takes a policy") };
+        let scene = Self { cluster, records, load: load.expect("the broker takes a policy") };
         scene.receipts(500, "before anything happens").await;
         scene
     }
@@ -52,65 +47,37 @@ impl Scene {
         self.load.receipts_grow_by(count, why).await.expect("an ack quorum lives");
     }
 
-    async fn records<M: Message + Default>(&self, prefix: &str) -> Vec<M> {
-        let found = self.metadata.list_all(prefix).await.expect("etcd answers");
-        found.into_iter().map(|record| M::decode(record.value).expect("a record")).collect()
-    }
-
     /// The identities of the bookies, as they were started. All must be there.
     async fn identities(&self) -> Vec<String> {
-        let available: Vec<BookieAvailability> = self.records(keys::BOOKIES_AVAILABLE).await;
-        let of = |address: String| {
-            let found = available.iter().find(|available| available.address == address);
-            found.expect("it is registered").bookie.clone()
-        };
-        self.cluster.bookies.iter().map(|bookie| of(bookie.address())).collect()
+        let registered = self.records.registered().await.expect("etcd answers");
+        self.cluster.bookies.iter().map(|bookie| registered[&bookie.address()].clone()).collect()
     }
 
     async fn is_registered(&self, count: usize) {
         let what = format!("{count} bookies are registered");
-        let look = async || {
-            let available: Vec<BookieAvailability> = self.records(keys::BOOKIES_AVAILABLE).await;
-            (available.len() == count).then_some(())
-        };
+        let look = async || (self.records.registered().await.ok()?.len() == count).then_some(());
         eventually(&what, LEASE_ENDS_WITHIN, look).await.expect("leases end");
     }
 
+    async fn ledgers(&self) -> Vec<LedgerRecord> {
+        self.records.ledgers().await.expect("etcd answers")
+    }
+
     async fn ledger(&self, ledger: u64) -> LedgerRecord {
-        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
-        records.into_iter().find(|record| record.ledger == ledger).expect("it has a record")
+        self.ledgers().await.into_iter().find(|record| record.ledger == ledger).expect("it has a record")
     }
 
-    /// Ledgers of which a fragment names `bookie`.
-    async fn named(&self, bookie: &String) -> Vec<u64> {
-        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
-        let names = |record: &LedgerRecord| record.fragments.iter().any(|fragment| fragment.bookies.contains(bookie));
-        records.into_iter().filter(names).map(|record| record.ledger).collect()
-    }
-
-    /// Closed ledgers that lack copies.
     async fn lacking(&self) -> usize {
-        let records: Vec<LedgerRecord> = self.records(keys::LEDGERS).await;
-        let lacks = |record: &&LedgerRecord| record.fragments.iter().any(|fragment| !fragment.lacking.is_empty());
-        records.iter().filter(|record| record.state() == LedgerState::Closed).filter(lacks).count()
+        self.records.lacking().await.expect("etcd answers")
     }
 
     /// Reads every copy of every closed ledger from its bookies. Says how many ledgers there were.
     async fn audit(&self) -> usize {
-        let doors = Arc::new(GrpcBookies::new(Arc::clone(&self.metadata)));
-        let ledgers = QuorumLedgers::new(Arc::clone(&self.metadata), doors, WallClock::new(|| 1), SEED);
-        let repairs = ledgers.repairs(RepairLimits::default());
-        let mut audited = 0;
-        for record in self.records::<LedgerRecord>(keys::LEDGERS).await {
-            if record.state() == LedgerState::Closed {
-                let audit = repairs.audit(LedgerId(record.ledger), Extent::All).await.expect("its bookies answer");
-                // One that was slow when its ledger was closed is marked, and its turn comes.
-                let is_whole = |held: &Held| held.answered && (held.marked || !held.is_bad());
-                assert!(audit.members.iter().all(is_whole), "{audit:?}\n{record:?}");
-                audited += 1;
-            }
-        }
-        audited
+        let audits = self.records.audit().await.expect("its bookies answer");
+        // One that was slow when its ledger was closed is marked, and its turn comes.
+        let is_whole = |held: &Held| held.answered && (held.marked || !held.is_bad());
+        audits.iter().for_each(|audit| assert!(audit.members.iter().all(is_whole), "{audit:?}"));
+        audits.len()
     }
 
     /// The broker that serves `topic` is killed and starts again once another has taken over.
@@ -147,7 +114,7 @@ async fn with_exactly_three_bookies_one_that_is_killed_stops_nothing() {
     let client = connect(&scene.cluster.addresses()[0]).await;
     let messages = sent.iter().cloned().map(message).collect();
     Box::pin(publish(&client, topic, ProducerOptions { batch_size: Some(10), ..Default::default() }, messages)).await;
-    let records: Vec<LedgerRecord> = scene.records(keys::LEDGERS).await;
+    let records = scene.ledgers().await;
     let lacks = |record: &&LedgerRecord| record.fragments.iter().any(|fragment| fragment.lacking.contains(&victim));
     assert!(3 < records.iter().filter(lacks).count(), "records say what the dead bookie lacks");
 
@@ -218,7 +185,7 @@ async fn what_a_lost_bookie_held_is_copied_until_every_ledger_is_whole_again() {
     let victim = bookies.iter().position(|bookie| *bookie == victim).expect("one of ours");
     scene.cluster.bookies[victim].process().kill();
     send(&mut quiet, 10).await;
-    let leaves = async || scene.named(&bookies[victim]).await.is_empty().then_some(());
+    let leaves = async || scene.records.named(&bookies[victim]).await.ok()?.is_empty().then_some(());
     eventually("no record names the lost bookie as a member", REPAIRED_WITHIN, leaves).await.expect("there is a spare");
 
     let audited = scene.audit().await;

@@ -498,10 +498,7 @@ async fn run_with_stores(check: Stores) -> Result<(), Failure> {
             let run = TieringFaultsRun { program, times, faults: tiering_faults::all(), seed, directory };
             let report = Box::pin(tiering_faults::kill_and_read_back(&run)).await?;
             println!("{report}");
-            match report.faults() {
-                0 => Ok(()),
-                faults => Err(Failure::internal(format!("{faults} promises were not kept"))),
-            }
+            kept(report.faults())
         }
         Stores::ThreeCommands { readme, installed, place } => {
             let ground = place.prepare()?;
@@ -549,7 +546,12 @@ fn reached(goals: &Goals) -> Result<(), Failure> {
 /// A report with any fault is a failure.
 fn verdict(report: &Report) -> Result<(), Failure> {
     println!("{report}");
-    match report.faults() {
+    kept(report.faults())
+}
+
+/// A promise that was not kept is a failure.
+fn kept(faults: u64) -> Result<(), Failure> {
+    match faults {
         0 => Ok(()),
         faults => Err(Failure::internal(format!("{faults} promises were not kept"))),
     }
