@@ -9,6 +9,7 @@ mod admin;
 mod address; // What a command is given, then the commands.
 mod client;
 mod consume;
+mod doctor;
 mod health;
 mod lines;
 mod produce;
@@ -45,6 +46,8 @@ enum Command {
     Consume(consume::Arguments),
     /// Ask a process whether it is well and serves
     Health(health::Arguments),
+    /// Look whether a broker or a bookie could live here
+    Doctor(doctor::Arguments),
     /// Pass clients on to brokers whose names mean nothing to them
     Proxy(proxy::Arguments),
     /// Administrate a server, in the syntax of pulsar-admin
@@ -79,6 +82,9 @@ fn geminga() -> ExitCode {
         }),
         Command::Health(arguments) => {
             daemon::supervise("geminga health", CLIENT_LOG, async |_| health::run(arguments, &admin).await)
+        }
+        Command::Doctor(arguments) => {
+            daemon::supervise("geminga doctor", CLIENT_LOG, async |_| Box::pin(doctor::run(arguments)).await)
         }
         Command::Proxy(arguments) => {
             daemon::supervise("geminga proxy", "info", async |drain| Box::pin(proxy::run(arguments, drain)).await)
