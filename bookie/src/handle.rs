@@ -120,7 +120,12 @@ pub struct Bookie {
 impl Bookie {
     /// Opens a directory that was [claimed](Identity::claim) for `identity`, and starts. Blocks while unsealed segments are scanned.
     pub fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Self, OpenError> {
-        let Store { journal, keeper, segments, space } = Store::open(disk, identity, options)?;
+        Self::start(Store::open(disk, identity, options)?)
+    }
+
+    /// Gives a store its threads.
+    pub(crate) fn start(store: Store) -> Result<Self, OpenError> {
+        let Store { journal, keeper, segments, space } = store;
         let place = segments.disk.place();
         let shared = Arc::new(Shared {
             segments,

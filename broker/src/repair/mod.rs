@@ -114,6 +114,12 @@ impl Repairer {
             }
         };
         survey.corrupt.iter().for_each(|key| tracing::error!(key, "the record of a ledger cannot be understood"));
+        for (ledger, owner) in &survey.in_doubt {
+            tracing::error!(%ledger, owner, "the end of a ledger is in doubt: its only copy was damaged before it was settled");
+        }
+        if 0 < survey.in_limbo {
+            tracing::warn!(ledgers = survey.in_limbo, "bookies are in limbo about entries that they had acknowledged");
+        }
         if survey.findings.is_empty() {
             return Round::Done;
         }
