@@ -86,6 +86,12 @@ impl Handle {
         Session::open(self.shared.clone())
     }
 
+    /// Whether it may lack entries of some ledger.
+    #[must_use]
+    pub fn is_in_limbo(&self) -> bool {
+        !self.shared.segments.index.read().limbo.is_empty()
+    }
+
     /// Why the disk failed under the journal, if it has.
     #[must_use]
     pub fn has_failed(&self) -> Option<JournalError> {

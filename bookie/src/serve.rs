@@ -95,7 +95,8 @@ pub async fn serve(
     let router = daemon::http::pages(health.clone(), render);
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
-    let availability = availability(&identity, &address, &http_address, &config.rack);
+    let mut availability = availability(&identity, &address, &http_address, &config.rack);
+    availability.limbo = bookie.handle().is_in_limbo();
     let limbo = leave_limbo(Arc::clone(&metadata), bookie.handle(), health.clone(), leaving.clone());
     let limbo = AbortOnDropHandle::new(tokio::spawn(limbo));
     let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());

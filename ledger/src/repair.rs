@@ -116,6 +116,11 @@ impl Repairs {
         Ok(known.into_iter().map(|known| (known.bookie, known.condition != Condition::Away)).collect())
     }
 
+    /// Bookies that have said at their start that they may lack entries.
+    pub async fn in_limbo(&self) -> Result<Vec<BookieId>, metadata::Error> {
+        Ok(self.shared.placer.known().await?.in_limbo.clone())
+    }
+
     /// Looks over all ledgers. `gone` bookies count as if they held nothing; so do those being drained, and retired ones.
     pub async fn survey(&self, gone: &BTreeSet<BookieId>) -> Result<Survey, metadata::Error> {
         let known = self.shared.placer.known().await?;

@@ -52,8 +52,7 @@ pub(super) fn judge(record: &LedgerRecord, me: &BookieId, held: &impl Held) -> O
                 }
             }
             None => {
-                let never_recovered = record.state() == LedgerState::Open && record.recovery_epoch == 0;
-                let safe = held.safe_end(record).filter(|_| never_recovered);
+                let safe = held.safe_end(record).filter(|_| is_in_order(record));
                 let whole = |end: EntryId| first < end && held.first_missing(record, seat, first..end).is_none();
                 if safe.is_some_and(whole) && judged.lacks.is_empty() {
                     judged.fence = false; // Nobody has asked for one.
@@ -64,6 +63,12 @@ pub(super) fn judge(record: &LedgerRecord, me: &BookieId, held: &impl Held) -> O
         }
     }
     Some(judged)
+}
+
+/// Whether entries came in rising order only. A recoverer's do not, and a writer within this process, which has one copy, may be told to send one
+/// again whose successor was taken.
+fn is_in_order(record: &LedgerRecord) -> bool {
+    record.state() == LedgerState::Open && record.recovery_epoch == 0 && 1 < record.write_quorum
 }
 
 fn seat(fragment: &Fragment, me: &BookieId) -> Option<usize> {

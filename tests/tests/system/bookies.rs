@@ -30,14 +30,14 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 const REPAIRED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A cluster under load.
-struct Scene {
-    cluster: Cluster,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
     metadata: Arc<dyn MetadataStore>,
-    load: Load,
+    pub(crate) load: Load,
 }
 
 impl Scene {
-    async fn start(place: &std::path::Path, bookies: usize, settings: &[&str]) -> Self {
+    pub(crate) async fn start(place: &std::path::Path, bookies: usize, settings: &[&str]) -> Self {
         let mut shape = Shape { bookies, ..Shape::default() };
         shape.broker_settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
         let cluster = Cluster::start(place, &shape).await.expect("the cluster starts");
@@ -48,11 +48,11 @@ impl Scene {
         scene
     }
 
-    async fn receipts(&self, count: u64, why: &str) {
+    pub(crate) async fn receipts(&self, count: u64, why: &str) {
         self.load.receipts_grow_by(count, why).await.expect("an ack quorum lives");
     }
 
-    async fn records<M: Message + Default>(&self, prefix: &str) -> Vec<M> {
+    pub(crate) async fn records<M: Message + Default>(&self, prefix: &str) -> Vec<M> {
         let found = self.metadata.list_all(prefix).await.expect("etcd answers");
         found.into_iter().map(|record| M::decode(record.value).expect("a record")).collect()
     }
@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// Reads every copy of every closed ledger from its bookies. Says how many ledgers there were.
-    async fn audit(&self) -> usize {
+    pub(crate) async fn audit(&self) -> usize {
         let doors = Arc::new(GrpcBookies::new(Arc::clone(&self.metadata)));
         let ledgers = QuorumLedgers::new(Arc::clone(&self.metadata), doors, WallClock::new(|| 1), SEED);
         let repairs = ledgers.repairs(RepairLimits::default());
@@ -123,7 +123,7 @@ impl Scene {
         self.load.restarted();
     }
 
-    async fn ends_well(self) -> (Cluster, Report) {
+    pub(crate) async fn ends_well(self) -> (Cluster, Report) {
         let report = self.load.finish().await.expect("all is read back");
         println!("{report}");
         assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");

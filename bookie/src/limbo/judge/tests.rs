@@ -73,6 +73,8 @@ fn an_open_end_is_in_limbo_unless_its_last_entry_came_after_the_loss() {
     let mut recovering = LedgerRecord { recovery_epoch: 1, ..open() };
     recovering.set_state(LedgerState::InRecovery);
     assert!(judged(&recovering, &held).is_limbo(), "a fence and a recoverer's writes may be lost");
+    let sole = LedgerRecord { write_quorum: 1, ack_quorum: 1, ..open() };
+    assert!(judged(&sole, &held).is_limbo(), "one that came before it may have been behind it");
     let mut hole = Holding::of((0..11).chain(12..15));
     hole.safe_end = Some(15);
     assert!(judged(&open(), &hole).fence && judged(&open(), &hole).is_limbo());
