@@ -115,14 +115,15 @@ async fn with_one_copy_a_loss_is_named_and_the_rest_is_read() {
     let client = connect(&server.address()).await;
     read(&client, "whole", "all", &texts("whole")).await;
     read(&client, "spoiled", "before-it", &texts("spoiled")[..50]).await;
+    let admin = server.admin();
     let one_is_left = async || {
-        let left = server.admin().metric("bookie_limbo_ledgers").await.expect("it serves");
+        let left = admin.metric("bookie_limbo_ledgers").await.expect("it serves");
         (left == 1.0).then_some(())
     };
     eventually("only what is missing stays in limbo", WITHIN, one_is_left).await.expect("the others are whole");
-    let unwell = server.admin().get("/healthz").await.expect_err("it is not well").message;
+    let unwell = admin.get("/healthz").await.expect_err("it is not well").message;
     assert!(unwell.contains("entries may be missing here of ledgers"), "{unwell}");
-    assert!(server.admin().is_ready().await, "and serves");
+    assert!(admin.is_ready().await, "and serves");
     send(&client, "spoiled").await;
     send(&client, "new").await;
     read(&client, "new", "all", &texts("new")).await;
