@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::Config;
 use crate::disk::{Directory, Disk};
 use crate::error::OpenError;
-use crate::handle::Bookie;
+use crate::handle::{Bookie, Handle};
 use crate::identity::Identity;
 use crate::limbo::{Damaged, leave_limbo};
 use crate::place::open_first;
@@ -95,8 +95,7 @@ pub async fn serve(
     let router = daemon::http::pages(health.clone(), render);
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
-    let mut availability = availability(&identity, &address, &http_address, &config.rack);
-    availability.limbo = bookie.handle().is_in_limbo();
+    let availability = availability(&identity, &address, &http_address, &config.rack, &bookie.handle());
     let limbo = leave_limbo(Arc::clone(&metadata), bookie.handle(), health.clone(), leaving.clone());
     let limbo = AbortOnDropHandle::new(tokio::spawn(limbo));
     let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());
@@ -133,12 +132,19 @@ pub async fn serve(
     outcome.and(stopped.map_err(Failure::internal))
 }
 
-fn availability(identity: &Identity, address: &HostPort, http_address: &HostPort, rack: &str) -> BookieAvailability {
+fn availability(
+    identity: &Identity,
+    address: &HostPort,
+    http_address: &HostPort,
+    rack: &str,
+    handle: &Handle,
+) -> BookieAvailability {
     BookieAvailability {
         bookie: identity.bookie.to_string(),
         address: address.to_string(),
         http_address: http_address.to_string(),
         rack: rack.into(),
+        limbo: handle.is_in_limbo(),
         ..BookieAvailability::default()
     }
 }
