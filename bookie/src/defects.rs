@@ -11,6 +11,8 @@ pub enum Defect {
     TwoDescriptors,
     /// S1: a fence is in memory only, and a start forgets it.
     FencesAreNotKept,
+    /// S2: a bookie whose store was damaged says No where it may have held an entry.
+    LossesAreDenied,
 }
 
 /// What was put in, and what it makes the journal believe.
@@ -26,7 +28,7 @@ impl Planted {
     /// Whether an add finds the ledger fenced.
     pub(crate) fn is_fenced(&self, ledger: LedgerId, fenced: bool) -> bool {
         match self.defect {
-            None => fenced,
+            None | Some(Defect::LossesAreDenied) => fenced,
             Some(Defect::TwoDescriptors) => *self.descriptors.lock().entry(ledger).or_insert(fenced),
             Some(Defect::FencesAreNotKept) => fenced || self.fences.lock().contains(&ledger),
         }

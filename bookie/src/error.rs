@@ -64,8 +64,7 @@ pub enum OpenError {
         known: u32,
     },
     /// A file has gone without which nobody knows which others count.
-    #[error("{}: missing, but the directory holds `{found}`; restore it, or retire this bookie and start with an empty \
-             `data_dir` so that its entries are copied from other bookies", .path.display())]
+    #[error("{}: missing, but the directory holds `{found}`; others have copies of what it told of, and this bookie goes on in limbo", .path.display())]
     ManifestMissing {
         /// The file that should be there.
         path: PathBuf,
@@ -73,8 +72,7 @@ pub enum OpenError {
         found: String,
     },
     /// A file has gone that must be there.
-    #[error("{}: missing, but the manifest or later segments say that it was there; restore it, or retire this bookie and start with an empty \
-             `data_dir` so that its entries are copied from other bookies", .path.display())]
+    #[error("{}: missing, but the manifest or later segments say that it was there; others have copies of what it told of, and this bookie goes on in limbo", .path.display())]
     SegmentMissing {
         /// The file.
         path: PathBuf,
@@ -89,6 +87,12 @@ pub enum OpenError {
         offset: u64,
         /// Which.
         what: &'static str,
+    },
+    /// An earlier start has found that something is lost.
+    #[error("{}: something was lost here, and the ledgers' records must be asked before anybody is served", .place.display())]
+    InLimbo {
+        /// The directory.
+        place: PathBuf,
     },
     /// The operating system refuses.
     #[error("{}: cannot {doing}: {source}", .path.display())]
@@ -106,6 +110,26 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether something is lost that was acknowledged: then [`crate::Damaged`] goes on with the rest.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        // No `_` arm: a new variant must decide.
+        match self {
+            Self::ManifestMissing { .. }
+            | Self::SegmentMissing { .. }
+            | Self::Corrupt { .. }
+            | Self::InLimbo { .. } => true,
+            Self::InUse { .. }
+            | Self::IdentityMissing { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherBookie { .. }
+            | Self::Forgotten { .. }
+            | Self::Version { .. }
+            | Self::Disk { .. }
+            | Self::Metadata(_) => false,
+        }
+    }
+
     pub(crate) fn disk(path: PathBuf, doing: &'static str, source: io::Error) -> Self {
         Self::Disk { path, doing, source: Arc::new(source) }
     }
@@ -121,9 +145,10 @@ impl From<OpenError> for Failure {
             | OpenError::OtherBookie { .. }
             | OpenError::Forgotten { .. }
             | OpenError::Version { .. } => Self::usage(error),
-            OpenError::ManifestMissing { .. } | OpenError::SegmentMissing { .. } | OpenError::Corrupt { .. } => {
-                Self::internal(error)
-            }
+            OpenError::ManifestMissing { .. }
+            | OpenError::SegmentMissing { .. }
+            | OpenError::Corrupt { .. }
+            | OpenError::InLimbo { .. } => Self::internal(error),
             OpenError::Disk { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => {
                     Self::usage(error)

@@ -22,6 +22,8 @@ pub(crate) struct SegmentId(pub(crate) u64);
 impl SegmentId {
     pub(crate) const FIRST: Self = Self(1);
     const SORTED: u64 = 1 << 63;
+    /// Above every segment.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
     pub(crate) const FIRST_SORTED: Self = Self(Self::SORTED + 1);
 
     /// Whether a rewrite has made it, not the journal.

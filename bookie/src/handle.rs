@@ -86,6 +86,12 @@ impl Handle {
         Session::open(self.shared.clone())
     }
 
+    /// Whether it may lack entries of some ledger.
+    #[must_use]
+    pub fn is_in_limbo(&self) -> bool {
+        !self.shared.segments.index.read().limbo.is_empty()
+    }
+
     /// Why the disk failed under the journal, if it has.
     #[must_use]
     pub fn has_failed(&self) -> Option<JournalError> {
@@ -120,7 +126,12 @@ pub struct Bookie {
 impl Bookie {
     /// Opens a directory that was [claimed](Identity::claim) for `identity`, and starts. Blocks while unsealed segments are scanned.
     pub fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Self, OpenError> {
-        let Store { journal, keeper, segments, space } = Store::open(disk, identity, options)?;
+        Self::start(Store::open(disk, identity, options)?)
+    }
+
+    /// Gives a store its threads.
+    pub(crate) fn start(store: Store) -> Result<Self, OpenError> {
+        let Store { journal, keeper, segments, space } = store;
         let place = segments.disk.place();
         let shared = Arc::new(Shared {
             segments,

@@ -4,8 +4,9 @@ use proto::BookieId;
 use crate::disk::{AlignedBuffer, BLOCK, Disk};
 use crate::error::OpenError;
 use crate::format::{name_at, put_name};
+use crate::segments;
 
-const NAME: &str = "identity";
+pub(crate) const NAME: &str = "identity";
 const NEW: &str = "identity.new";
 const MAGIC: [u8; 8] = *b"GEMBOOKI";
 const VERSION: u32 = 1;
@@ -41,6 +42,19 @@ impl Identity {
             Some(found) => Err(OpenError::IdentityMissing { path: place.join(NAME), found }),
             None => Ok(None),
         }
+    }
+
+    /// The identity that manifest and segments name, if all of them name the same. Nothing, if they do not or there is none.
+    pub(crate) fn found_in(disk: &dyn Disk) -> std::io::Result<Option<Self>> {
+        let mut found: Vec<Self> = Vec::new();
+        for name in disk.list()? {
+            let Some((bookie, cluster)) = segments::named_in(disk, &name)? else { continue };
+            let identity = Self { bookie, cluster, created_at: 0 };
+            if !found.contains(&identity) {
+                found.push(identity);
+            }
+        }
+        Ok(if found.len() == 1 { found.pop() } else { None })
     }
 
     /// Makes an empty directory this bookie's. Durable when it returns.

@@ -5,7 +5,7 @@
 mod extent;
 mod open;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proto::bookie::Holding;
@@ -51,6 +51,8 @@ pub(crate) enum Found {
 pub(crate) struct Index {
     ledgers: HashMap<LedgerId, Ledger>,
     marks: Marks,
+    /// Of these, entries may be missing that were held.
+    pub(crate) limbo: BTreeSet<LedgerId>,
     open: BTreeMap<SegmentId, Arc<OpenSegment>>,
     segments: BTreeMap<SegmentId, Segment>,
     entries: u64,
@@ -90,13 +92,19 @@ impl Index {
     }
 
     pub(crate) fn holding(&self, ledger: LedgerId) -> Holding {
-        let fenced = self.marks.of(ledger).fenced;
-        self.ledgers.get(&ledger).map_or(Holding { fenced, ..Holding::default() }, |ledger| Holding {
+        let (fenced, limbo) = (self.marks.of(ledger).fenced, self.limbo.contains(&ledger));
+        self.ledgers.get(&ledger).map_or(Holding { fenced, limbo, ..Holding::default() }, |ledger| Holding {
             confirmed: ledger.confirmed.0,
             entries: ledger.entries,
             end: ledger.end.0,
             fenced,
+            limbo,
         })
+    }
+
+    /// Ledgers that hold entries.
+    pub(crate) fn ledgers(&self) -> Vec<LedgerId> {
+        self.ledgers.keys().copied().collect()
     }
 
     /// Ledgers that hold entries, and these.

@@ -13,7 +13,7 @@
 //! `bookie_MAJOR_COMPACTION_TOTAL`, `bookie_MINOR_COMPACTION_TOTAL` (passes) · `bookie_segments_dropped_total`,
 //! `bookie_segments_rewritten_total`, `bookie_segments_recycled_total` · `bookie_zero_ahead_bytes_total`,
 //! `bookie_rewrite_read_bytes_total`, `bookie_rewrite_written_bytes_total`, `bookie_segment_upkeep_bytes_total` (headers, footers,
-//! manifests). No labels but those named.
+//! manifests) · `bookie_limbo_ledgers` (of which entries may be missing here: an alarm unless it falls). No labels but those named.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -131,6 +131,9 @@ impl Handle {
         page.single("bookie_read_cache_misses", Kind::Counter, "Windows read", count(&caches.misses));
         let retained = shared.segments.index.read().retained_bytes();
         page.single("bookie_index_bytes", Kind::Gauge, "Bytes of the index in memory", retained);
+        let limbo = shared.segments.index.read().limbo.len();
+        let help = "Ledgers of which entries may be missing here";
+        page.single("bookie_limbo_ledgers", Kind::Gauge, help, limbo);
         self.write_space_metrics(page);
     }
 

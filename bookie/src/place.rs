@@ -56,6 +56,7 @@ fn another_may_do(error: &OpenError) -> bool {
         | OpenError::Version { .. }
         | OpenError::ManifestMissing { .. }
         | OpenError::SegmentMissing { .. }
+        | OpenError::InLimbo { .. }
         | OpenError::Corrupt { .. }
         | OpenError::Disk { .. }
         | OpenError::Metadata(_) => false,

@@ -19,17 +19,23 @@ pub(crate) struct Reading {
     pub(crate) status: Status,
     pub(crate) entries: Vec<Entry>,
     pub(crate) reason: String,
+    /// The entry is not here now, whatever was.
+    pub(crate) absent: bool,
 }
 
 impl Reading {
     pub(crate) fn refused(status: Status, reason: impl Into<String>) -> Self {
-        Self { status, entries: Vec::new(), reason: reason.into() }
+        Self { status, entries: Vec::new(), reason: reason.into(), absent: false }
+    }
+
+    fn of(entries: Vec<Entry>) -> Self {
+        Self { status: Status::Ok, entries, reason: String::new(), absent: false }
     }
 }
 
 /// Why an entry that is held could not be given. Another copy may be whole.
 #[derive(Debug, thiserror::Error)]
-enum ReadFault {
+pub(crate) enum ReadFault {
     #[error("{segment} at {offset}: {source}")]
     Disk { segment: SegmentId, offset: u32, source: std::io::Error },
     #[error("{segment} at {offset}: the entry's bytes have changed since they were synced")]
@@ -74,12 +80,17 @@ pub(crate) fn read(segments: &Segments, ledger: LedgerId, read: &Read) -> Readin
     }
     if entries.is_empty() {
         // It may have been deleted since, and then nothing is known of what it held.
-        return match segments.index.read().standing(ledger).flags.deleted {
-            true => Reading::refused(Status::Deleted, "the ledger is deleted"),
-            false => Reading::refused(Status::NotHeld, ""),
-        };
+        let index = segments.index.read();
+        if index.standing(ledger).flags.deleted {
+            return Reading::refused(Status::Deleted, "the ledger is deleted");
+        }
+        if index.limbo.contains(&ledger) {
+            let absent = Reading::refused(Status::Unknown, "the ledger is in limbo here: the entry may have been lost");
+            return Reading { absent: true, ..absent };
+        }
+        return Reading::refused(Status::NotHeld, "");
     }
-    Reading { status: Status::Ok, entries, reason: String::new() }
+    Reading::of(entries)
 }
 
 /// A fault is never a no. What was found before it is given; whoever asks from there on is told.
@@ -88,12 +99,18 @@ fn stopped(ledger: LedgerId, entry: EntryId, entries: Vec<Entry>, fault: &ReadFa
     if entries.is_empty() {
         return Reading::refused(Status::Unknown, fault.to_string());
     }
-    Reading { status: Status::Ok, entries, reason: String::new() }
+    Reading::of(entries)
 }
 
-type Located = (SegmentId, Extent, Vec<IndexEntry>);
+pub(crate) type Located = (SegmentId, Extent, Vec<IndexEntry>);
 
-fn locate(segments: &Segments, ledger: LedgerId, entry: EntryId, wanted: usize) -> Result<Option<Located>, ReadFault> {
+/// Where an entry is, with up to `wanted` that follow it there.
+pub(crate) fn locate(
+    segments: &Segments,
+    ledger: LedgerId,
+    entry: EntryId,
+    wanted: usize,
+) -> Result<Option<Located>, ReadFault> {
     let found = segments.index.read().find(ledger, entry, wanted);
     match found {
         Found::Nowhere => Ok(None),

@@ -11,7 +11,9 @@ use proto::records::{BookieAvailability, BookieRecord, ClusterRecord};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::SegmentId;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
+use crate::limbo::{self, Note};
+use crate::segments::set_aside;
 
 /// Long enough for a pause of the process, short enough that new ledgers soon avoid a dead bookie.
 const LEASE: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ pub async fn identify(
 ) -> Result<Identity, OpenError> {
     let place = disk.place();
     let known = get::<ClusterRecord>(metadata, keys::CLUSTER.into()).await?;
-    let stored = Identity::claim(disk.as_ref())?;
+    let stored = claim(disk.as_ref())?;
     let identity = match (stored, known) {
         (Some(identity), Some(cluster)) if identity.cluster == cluster.instance => identity,
         (Some(identity), Some(cluster)) => {
@@ -64,6 +66,23 @@ pub async fn identify(
         metadata.commit(Transaction::new(vec![put])).await?;
     }
     Ok(identity)
+}
+
+/// Takes the directory for this process. Where only the name is lost, what it held says whose it is; more may be lost with it.
+fn claim(disk: &dyn Disk) -> Result<Option<Identity>, OpenError> {
+    let error = match Identity::claim(disk) {
+        Err(error @ (OpenError::IdentityMissing { .. } | OpenError::Corrupt { .. })) => error,
+        claimed => return claimed,
+    };
+    let fault = |error| OpenError::disk(disk.place().join(identity::NAME), "restore", error);
+    let Some(found) = Identity::found_in(disk).map_err(fault)? else { return Err(error) };
+    tracing::error!(%error, bookie = %found.bookie, "all files that name a bookie name the same: it is this one");
+    limbo::store_note(disk, Note::Unmarked)?;
+    if matches!(error, OpenError::Corrupt { .. }) {
+        set_aside(disk, identity::NAME).map_err(fault)?;
+    }
+    found.store(disk)?;
+    Ok(Some(found))
 }
 
 /// The first process of a cluster makes its instance id; all others find it.

@@ -73,6 +73,6 @@ pub(crate) fn held(id: u64, ledger: LedgerId, index: &Index) -> Answer {
 }
 
 pub(crate) fn reading(id: u64, ledger: LedgerId, reading: Reading, holding: Option<Holding>) -> Answer {
-    let Reading { status, entries, reason } = reading;
-    Answer { entries, holding, ..answer(id, ledger, status, reason) }
+    let Reading { status, entries, reason, absent } = reading;
+    Answer { entries, holding, absent, ..answer(id, ledger, status, reason) }
 }

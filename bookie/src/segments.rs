@@ -1,7 +1,9 @@
 //! The segment files: what the journal writes, what readers read, what a background thread prepares and seals, and which of
 //! them count.
 mod keeper;
+mod loss;
 mod manifest;
+mod rescue;
 mod scan;
 mod seal;
 mod spares;
@@ -24,8 +26,10 @@ use crate::identity::Identity;
 use crate::index::Index;
 use crate::traffic::Traffic;
 
-pub(crate) use keeper::{Active, Keeper, Pressure};
-pub(crate) use manifest::{NotStored, store};
+pub(crate) use keeper::{Active, Keeper, Pressure, seal};
+pub(crate) use loss::Losses;
+pub(crate) use manifest::{NotStored, named_in, store};
+pub(crate) use rescue::set_aside;
 pub(crate) use scan::{Window, read_run};
 pub(crate) use seal::{read_footer, write_footer};
 pub(crate) use spares::Spares;

@@ -12,12 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::Config;
 use crate::disk::{Directory, Disk};
 use crate::error::OpenError;
-use crate::handle::Bookie;
+use crate::handle::{Bookie, Handle};
 use crate::identity::Identity;
+use crate::limbo::{Damaged, leave_limbo};
 use crate::place::open_first;
 use crate::registration::{identify, keep_available};
 use crate::segments::Options;
 use crate::service;
+use crate::store::Store;
 
 /// For the answers of what was taken when the drain was asked for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -43,10 +45,19 @@ pub async fn open(
     let fault = |error| OpenError::disk(directory.into(), "use the directory", error);
     let disk: Arc<dyn Disk> = Arc::new(Directory::create(directory).map_err(fault)?);
     let identity = identify(metadata, &disk, rack, now_ms).await?;
-    let (opening, of) = (disk.clone(), identity.clone());
-    let opened = tokio::task::spawn_blocking(move || Bookie::open(opening, &of, options)).await;
-    let bookie = opened.map_err(|error| fault(std::io::Error::other(error)))??;
-    Ok((bookie, identity))
+    let (opening, of, with) = (disk.clone(), identity.clone(), options.clone());
+    let opened = tokio::task::spawn_blocking(move || Store::open(opening, &of, with)).await;
+    let store = match opened.map_err(|error| fault(std::io::Error::other(error)))? {
+        Err(error) if error.is_loss() => {
+            tracing::error!(%error, "this bookie has lost something: it keeps what is whole and goes on in limbo");
+            let (opening, of) = (disk.clone(), identity.clone());
+            let opened = tokio::task::spawn_blocking(move || Damaged::open(opening, &of, options)).await;
+            let damaged = opened.map_err(|error| fault(std::io::Error::other(error)))??;
+            damaged.enter(metadata).await?
+        }
+        opened => opened?,
+    };
+    Ok((Bookie::start(store)?, identity))
 }
 
 /// Serves until `drain` is requested, then returns once nothing acknowledged is at risk.
@@ -84,7 +95,9 @@ pub async fn serve(
     let router = daemon::http::pages(health.clone(), render);
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
-    let availability = availability(&identity, &address, &http_address, &config.rack);
+    let availability = availability(&identity, &address, &http_address, &config.rack, &bookie.handle());
+    let limbo = leave_limbo(Arc::clone(&metadata), bookie.handle(), health.clone(), leaving.clone());
+    let limbo = AbortOnDropHandle::new(tokio::spawn(limbo));
     let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());
     let registration = AbortOnDropHandle::new(tokio::spawn(registration));
     let stopping = Drain::new();
@@ -106,6 +119,7 @@ pub async fn serve(
     // In the order of the data flow, so that nothing accepts work it cannot finish.
     leaving.request();
     let _ = registration.await; // No new ledger chooses this bookie.
+    let _ = limbo.await;
     if outcome.is_ok() {
         stopping.request();
         if tokio::time::timeout(ANSWER_TIME_MAX, server).await.is_err() {
@@ -118,12 +132,19 @@ pub async fn serve(
     outcome.and(stopped.map_err(Failure::internal))
 }
 
-fn availability(identity: &Identity, address: &HostPort, http_address: &HostPort, rack: &str) -> BookieAvailability {
+fn availability(
+    identity: &Identity,
+    address: &HostPort,
+    http_address: &HostPort,
+    rack: &str,
+    handle: &Handle,
+) -> BookieAvailability {
     BookieAvailability {
         bookie: identity.bookie.to_string(),
         address: address.to_string(),
         http_address: http_address.to_string(),
         rack: rack.into(),
+        limbo: handle.is_in_limbo(),
         ..BookieAvailability::default()
     }
 }

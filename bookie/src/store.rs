@@ -9,9 +9,10 @@ use crate::disk::Disk;
 use crate::error::{JournalError, OpenError};
 use crate::identity::Identity;
 use crate::journal::{BATCH_BYTES, Journal};
+use crate::limbo::{self, Limbo};
 use crate::reader;
 use crate::request::{Task, Then, answer, held, malformed, push_run, reading};
-use crate::segments::{self, Keeper, Options, Recovered, Segments};
+use crate::segments::{self, Keeper, Losses, NotStored, Options, Recovered, Segments};
 use crate::space::{Space, Turn};
 
 /// The entries of one bookie, driven by its caller. [`crate::Bookie`] drives the same parts with threads.
@@ -25,9 +26,16 @@ pub struct Store {
 
 impl Store {
     /// Opens a directory that was [claimed](Identity::claim) for `identity`. When it returns, all that was ever answered with OK
-    /// is readable and durable.
+    /// is readable and durable. One that has [lost](OpenError::is_loss) something is refused and stays as it is: see [`crate::Damaged`].
     pub fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Self, OpenError> {
-        let recovered = segments::open(disk, identity, options)?;
+        if limbo::load_note(disk.as_ref())?.is_some() {
+            return Err(OpenError::InLimbo { place: disk.place() });
+        }
+        Self::of(segments::open(disk, identity, options, &mut Losses::refused())?)
+    }
+
+    /// Goes on with what was found.
+    pub(crate) fn of(recovered: Recovered) -> Result<Self, OpenError> {
         let Recovered { settled, next_sorted, .. } = recovered;
         let segments = recovered.segments.clone();
         let (journal, keeper) = Journal::open(recovered)?;
@@ -35,9 +43,37 @@ impl Store {
         Ok(Self { journal, keeper, segments, space })
     }
 
+    /// Goes on with what was found, and lists it: the next start must not miss what this one has missed.
+    pub(crate) fn of_damaged(recovered: Recovered) -> Result<Self, OpenError> {
+        let Recovered { settled, next_sorted, .. } = recovered;
+        let (segments, to_seal) = (recovered.segments.clone(), recovered.to_seal.clone());
+        let (journal, keeper) = Journal::open(recovered)?;
+        for segment in to_seal {
+            segments::seal(&segments, segment)
+                .map_err(|error| OpenError::disk(segments.path(segment), "seal", error))?;
+        }
+        let manifest = segments.index.read().manifest(&segments.identity, settled);
+        segments::store(segments.disk.as_ref(), &manifest).map_err(|error| match error {
+            NotStored::OldCounts(error) | NotStored::Unknown(error) => {
+                OpenError::disk(segments.disk.place(), "write a manifest in", error)
+            }
+        })?;
+        let space = Space::new(segments.clone(), keeper.clone(), manifest.next, next_sorted);
+        Ok(Self { journal, keeper, segments, space })
+    }
+
+    /// What this store is in limbo about.
+    #[must_use]
+    pub fn limbo(&self) -> Limbo {
+        Limbo::of(self.segments.clone())
+    }
+
     /// Puts a defect in that the simulation must find.
     #[cfg(feature = "defects")]
     pub fn plant(&mut self, defect: crate::Defect) {
+        if defect == crate::Defect::LossesAreDenied {
+            self.segments.index.write().limbo.clear();
+        }
         self.journal.planted.defect = Some(defect);
     }
 

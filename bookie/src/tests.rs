@@ -3,6 +3,7 @@ mod clients;
 mod corruption;
 mod crashes;
 mod fixtures;
+mod limbo;
 mod process;
 mod promises;
 mod running;

@@ -32,7 +32,8 @@ async fn run(config: Config, drain: Drain) -> Result<(), Failure> {
     let start = start.to_string();
     let repairs = Some(Arc::new(ledgers.repairs(config.repairs())));
     let (ledgers, metrics) = (Arc::new(ledgers), OtherMetrics::default());
-    let house = House { metadata, ledgers, repairs, clock, start, standalone: false, metrics };
+    let health = daemon::Health::new();
+    let house = House { metadata, ledgers, repairs, clock, start, standalone: false, metrics, health };
     let announce = |bound: &Bound| {
         daemon::announce_ready(&[("broker", bound.broker.to_string()), ("http", bound.http.to_string())]);
     };

@@ -46,8 +46,10 @@ pub struct House {
     pub start: String,
     /// Whether this process is all there is, so that clients may come back the way they came.
     pub standalone: bool,
-    /// Whoever else lives in this process tells of itself on the same page.
+    /// Whoever else lives in this process tells of itself on the same page,
     pub metrics: OtherMetrics,
+    /// and here, if it is unwell.
+    pub health: Health,
 }
 
 type WriteMetrics = dyn Fn(&mut MetricText) + Send + Sync;
@@ -112,7 +114,7 @@ pub async fn serve(
     };
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
-    let (health, http_drain) = (Health::new(), Drain::new());
+    let (health, http_drain) = (house.health.clone(), Drain::new());
     let door = Door { metrics: house.metrics.clone(), ..Door::default() };
     let http = tokio::spawn(daemon::http::serve(http_listener, door.router(&health, &house.start), http_drain.clone()));
 

@@ -26,6 +26,8 @@ pub(crate) struct Known {
     pub(crate) candidates: Vec<Candidate>,
     /// Their data are gone for good, and they never come back.
     pub(crate) retired: Vec<BookieId>,
+    /// They have said at their start that they may lack entries.
+    pub(crate) in_limbo: Vec<BookieId>,
 }
 
 /// The bookies of the cluster.
@@ -107,6 +109,9 @@ async fn read(metadata: &Arc<dyn MetadataStore>) -> Result<Known, Error> {
         .map(|available| (available.bookie.clone(), available))
         .collect();
     let mut known = Known::default();
+    let in_limbo = available.values().filter(|available| available.limbo);
+    known.in_limbo = in_limbo.filter_map(|available| available.bookie.parse().ok()).collect();
+    known.in_limbo.sort();
     for record in metadata.list_all(keys::BOOKIES).await? {
         let Ok(record) = BookieRecord::decode(record.value) else { continue };
         let Ok(bookie) = record.bookie.parse::<BookieId>() else { continue };

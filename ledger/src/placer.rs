@@ -84,7 +84,7 @@ impl Placer {
     /// What metadata says now, and what this process thinks.
     pub(crate) async fn known(&self) -> Result<Known, Error> {
         let known = self.directory.read().await?;
-        Ok(Known { candidates: self.judged(&known), retired: known.retired })
+        Ok(Known { candidates: self.judged(&known), retired: known.retired, in_limbo: known.in_limbo })
     }
 
     fn judged(&self, known: &Known) -> Vec<Candidate> {

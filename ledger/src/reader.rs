@@ -24,7 +24,7 @@ pub(crate) struct Holder {
 /// Why nothing could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Every bookie that may hold the first entry has explicitly said no.
+    /// Every bookie that may hold the first entry has explicitly said that it is not there.
     Lost,
     /// Nobody could tell, for these reasons.
     Unreadable(String),
@@ -116,6 +116,10 @@ impl Reading {
             Reply::NotHeld => {
                 self.denied += 1;
                 "not held"
+            }
+            Reply::Absent => {
+                self.denied += 1;
+                "lost"
             }
             Reply::Deleted => "deleted",
             _ => "no answer",
@@ -212,6 +216,12 @@ mod tests {
             assert_eq!(all_say_no.answered("x", Reply::NotHeld), None);
         }
         assert_eq!(all_say_no.failure(), Some(Failure::Lost));
+        let mut one_has_lost_it = reading(&[]);
+        while let Some(holder) = asked(&mut one_has_lost_it) {
+            let reply = if holder == 2 { Reply::Absent } else { Reply::NotHeld };
+            assert_eq!(one_has_lost_it.answered("x", reply), None);
+        }
+        assert_eq!(one_has_lost_it.failure(), Some(Failure::Lost), "it is as surely not there");
 
         for doubt in [Reply::Unknown, Reply::Silence, Reply::Deleted, Reply::Entries(vec![])] {
             let mut one_does_not = reading(&[]);

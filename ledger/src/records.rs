@@ -246,7 +246,12 @@ pub(crate) fn forget(ledger: LedgerId, version: Version) -> Vec<Operation> {
     ]
 }
 
-/// The members of a fragment that are marked.
+/// The members of a fragment that are marked, or in limbo.
 pub(crate) fn lacking(fragment: &Fragment) -> Members {
-    (0..fragment.bookies.len()).filter(|index| fragment.lacking.contains(&fragment.bookies[*index])).collect()
+    (0..fragment.bookies.len()).filter(|index| may_lack(fragment, &fragment.bookies[*index])).collect()
+}
+
+/// Whether a fragment's member is marked, or in limbo.
+pub(crate) fn may_lack(fragment: &Fragment, name: &String) -> bool {
+    fragment.lacking.contains(name) || fragment.limbo.contains(name)
 }

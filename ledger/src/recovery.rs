@@ -88,6 +88,8 @@ pub(crate) struct Recovery {
     settled: EntryId,
     length: u64,
     tallies: BTreeMap<EntryId, Tally>,
+    /// The only copy was damaged: this is the end as far as it can be known.
+    in_doubt: Option<EntryId>,
     writing: WriteBack,
     verdict: Option<Verdict>,
     asks: Vec<Ask>,
@@ -110,6 +112,7 @@ impl Recovery {
             settled: first,
             length,
             tallies: BTreeMap::new(),
+            in_doubt: None,
             verdict: None,
             asks,
         }
@@ -123,6 +126,11 @@ impl Recovery {
     /// What it came to, once it has.
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_ref()
+    }
+
+    /// Whether entries may have followed the end that nobody can know of any more.
+    pub(crate) fn end_is_in_doubt(&self) -> bool {
+        self.in_doubt.is_some()
     }
 
     /// Whether everything is decided but which members hold all of it, so that nobody need be waited for any longer.
@@ -201,6 +209,12 @@ impl Recovery {
             self.fenced.insert(member);
             if self.phase == Phase::Fencing {
                 self.confirmed = self.confirmed.max(EntryId(holding.confirmed));
+                if holding.limbo && self.members.len() == 1 {
+                    // Nobody else can know, now or later. What is there is read for its length.
+                    let held = EntryId(holding.end).max(self.settled);
+                    self.in_doubt = Some(self.confirmed.max(held));
+                    self.confirmed = held;
+                }
             }
         }
         if self.phase != Phase::Fencing {
@@ -210,7 +224,7 @@ impl Recovery {
             self.phase = Phase::Reading;
             // The entry before the first unknown one is confirmed, so it is there; it tells the length so far.
             self.settled = EntryId(self.confirmed.0.saturating_sub(1)).max(self.settled);
-            self.writing.begin(self.confirmed);
+            self.writing.begin(self.in_doubt.unwrap_or(self.confirmed));
         } else if self.members.iter().all(|member| member.fence_answered) {
             self.end_with(Verdict::Unsettled(format!(
                 "{} of {} bookies could be fenced",
@@ -290,6 +304,12 @@ impl Recovery {
     /// Decides entry after entry as far as the votes go.
     fn settle(&mut self) {
         while self.phase == Phase::Reading {
+            if let Some(end) = self.in_doubt.filter(|_| self.settled == self.confirmed) {
+                self.settled = end;
+                self.tallies.clear();
+                self.phase = Phase::Closing;
+                return;
+            }
             let entry = self.settled;
             let policy = self.scope.policy;
             let Some(tally) = self.tallies.get_mut(&entry) else { return };
@@ -377,7 +397,7 @@ impl Recovery {
         let Some(earlier) = self.scope.earlier[index] else { return };
         // More than expected means entries beyond the end, which could stand in the count for ones that are missing.
         member.verified = matches!(reply, Reply::Holding(holding)
-            if holding.entries == share + earlier && (share == 0 || holding.end == end.0));
+            if !holding.limbo && holding.entries == share + earlier && (share == 0 || holding.end == end.0));
     }
 
     fn conclude(&mut self) {

@@ -116,6 +116,11 @@ impl Repairs {
         Ok(known.into_iter().map(|known| (known.bookie, known.condition != Condition::Away)).collect())
     }
 
+    /// Bookies that have said at their start that they may lack entries.
+    pub async fn in_limbo(&self) -> Result<Vec<BookieId>, metadata::Error> {
+        Ok(self.shared.placer.known().await?.in_limbo.clone())
+    }
+
     /// Looks over all ledgers. `gone` bookies count as if they held nothing; so do those being drained, and retired ones.
     pub async fn survey(&self, gone: &BTreeSet<BookieId>) -> Result<Survey, metadata::Error> {
         let known = self.shared.placer.known().await?;
@@ -189,11 +194,13 @@ impl Repairs {
     async fn seal(&self, record: &Versioned, known: &Known, bad: &BTreeSet<BookieId>) -> Result<Step, LedgerError> {
         let ledger = LedgerId(record.record.ledger);
         let members = records::bookies(record.last_fragment());
+        let touched = members.iter().any(|member| bad.contains(member));
         let never: Vec<BookieId> = bad.iter().cloned().collect();
         let out = (0..members.len()).filter(|seat| bad.contains(&members[*seat])).collect();
         let wanted =
             Wanted { policy: record.policy(), members: &members, out, rather: &[], never: &never, suspects: true };
-        if self.shared.placer.replacements_among(&known.candidates, &wanted).is_empty() {
+        // One in limbo keeps its seat, and has fenced the writer.
+        if touched && self.shared.placer.replacements_among(&known.candidates, &wanted).is_empty() {
             let gone: Vec<BookieId> = members.into_iter().filter(|member| bad.contains(member)).collect();
             return Err(no_replacement(ledger, known, &gone));
         }

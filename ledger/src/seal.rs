@@ -38,8 +38,13 @@ pub(crate) async fn seal(shared: &Shared, ledger: LedgerId) -> Result<Sealed, Le
     let mut carried = Carried::new(shared, &mine);
     match carried.run().await? {
         Verdict::Ended(sealed, parts) => {
-            close(shared, ledger, &recoverer, sealed, &ended(&parts, |number| carried.members[number].bookie().clone()))
-                .await
+            let in_doubt = carried.machine.end_is_in_doubt();
+            if in_doubt {
+                let owner = &mine.record.owner;
+                tracing::error!(%ledger, owner, end = %sealed.end, "the only copy of a ledger was damaged: its end is in doubt");
+            }
+            let ended = ended(&parts, |number| carried.members[number].bookie().clone());
+            close(shared, ledger, &recoverer, sealed, &ended, in_doubt).await
         }
         Verdict::Unsettled(reason) => Err(LedgerError::Unsettled { ledger, reason }),
         Verdict::Deleted => Err(LedgerError::NotFound { ledger }),
@@ -52,9 +57,10 @@ async fn close(
     recoverer: &str,
     sealed: Sealed,
     ended: &[Ended],
+    in_doubt: bool,
 ) -> Result<Sealed, LedgerError> {
     // A repair may have changed earlier fragments meanwhile. That nobody else has started a recovery is what counts.
-    let close = |record: &_| changes::close_recovered(record, recoverer, sealed, ended);
+    let close = |record: &_| changes::close_recovered(record, recoverer, sealed, ended, in_doubt);
     match records::update(&shared.metadata, ledger, close).await? {
         Updated::Done(_) => Ok(sealed),
         Updated::Refused(found) if found.is_deleted() => Err(LedgerError::NotFound { ledger }),

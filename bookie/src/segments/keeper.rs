@@ -303,7 +303,7 @@ impl Kept {
 }
 
 /// Appends the footer and lets the index forget the single entries.
-fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
+pub(crate) fn seal(segments: &Segments, segment: SegmentId) -> std::io::Result<()> {
     let Some((open, extent)) = segments.index.read().open_segment(segment) else { return Ok(()) };
     let (rows, bytes) = write_footer(segments.file(segment)?.as_ref(), segment, &extent, &open)?;
     segments.traffic.upkeep.add(bytes);

@@ -1,6 +1,10 @@
 //! The file `manifest`: read at start, replaced by renaming another over it.
 use std::io;
 
+use proto::BookieId;
+
+use super::Losses;
+use super::rescue::set_aside;
 use super::spares::is_spare;
 use crate::disk::{AlignedBuffer, BLOCK, Disk};
 use crate::error::OpenError;
@@ -24,35 +28,51 @@ pub(crate) enum NotStored {
 
 /// The manifest of a directory with these files. A directory that has none gets one, unless it holds what only one with a manifest
 /// can hold: a manifest that is gone must not pass for one that lists nothing, nor its tombstones for marks that never were.
-pub(super) fn load(disk: &dyn Disk, identity: &Identity, names: &[String]) -> Result<Manifest, OpenError> {
+///
+/// `None`: it is lost, and that is tolerated.
+pub(super) fn load(
+    disk: &dyn Disk,
+    identity: &Identity,
+    names: &[String],
+    losses: &mut Losses,
+) -> Result<Option<Manifest>, OpenError> {
     let path = disk.place().join(NAME);
     if !names.iter().any(|name| name == NAME) {
         for name in names {
             let had_one =
                 needs_manifest(disk, name).map_err(|error| OpenError::disk(disk.place().join(name), "read", error))?;
             if had_one {
-                return Err(OpenError::ManifestMissing { path, found: name.clone() });
+                losses.take(OpenError::ManifestMissing { path, found: name.clone() }, SegmentId::NEVER)?;
+                return Ok(None);
             }
         }
         let manifest = Manifest::empty(identity.bookie.clone(), identity.cluster.clone());
         store(disk, &manifest).map_err(|error| match error {
             NotStored::OldCounts(error) | NotStored::Unknown(error) => OpenError::disk(path, "write", error),
         })?;
-        return Ok(manifest);
+        return Ok(Some(manifest));
     }
     if names.iter().any(|name| name == NEW) {
         disk.remove(NEW).map_err(|error| OpenError::disk(disk.place().join(NEW), "remove", error))?;
     }
     let bytes = read(disk).map_err(|error| OpenError::disk(path.clone(), "read", error))?;
     match Manifest::decode(bytes.bytes()) {
-        Ok(manifest) if manifest.bookie == identity.bookie && manifest.cluster == identity.cluster => Ok(manifest),
+        Ok(manifest) if manifest.bookie == identity.bookie && manifest.cluster == identity.cluster => {
+            Ok(Some(manifest))
+        }
         Ok(other) => {
             let of = |bookie: &str, cluster: &str| format!("{bookie} (cluster instance {cluster})");
             let found = of(other.bookie.as_str(), &other.cluster);
             Err(OpenError::OtherBookie { path, found, expected: of(identity.bookie.as_str(), &identity.cluster) })
         }
         Err(HeaderError::Version(found)) => Err(OpenError::Version { path, found, known: MANIFEST_VERSION }),
-        Err(HeaderError::Damaged) => Err(OpenError::Corrupt { path, offset: 0, what: "the manifest" }),
+        Err(HeaderError::Damaged) => {
+            let fault = |error| OpenError::disk(path.clone(), "set aside", error);
+            losses
+                .take(OpenError::Corrupt { path: path.clone(), offset: 0, what: "the manifest" }, SegmentId::NEVER)?;
+            set_aside(disk, NAME).map_err(fault)?;
+            Ok(None)
+        }
     }
 }
 
@@ -68,6 +88,21 @@ fn needs_manifest(disk: &dyn Disk, name: &str) -> io::Result<bool> {
         Some(_) => Ok(true),
         None => Ok(is_spare(name)),
     }
+}
+
+/// Whose the file of this name says it is, if it is a whole manifest or has a segment's whole header.
+pub(crate) fn named_in(disk: &dyn Disk, name: &str) -> io::Result<Option<(BookieId, String)>> {
+    if name == NAME {
+        let manifest = Manifest::decode(read(disk)?.bytes()).ok();
+        return Ok(manifest.map(|manifest| (manifest.bookie, manifest.cluster)));
+    }
+    if SegmentId::from_file_name(name).is_none() {
+        return Ok(None);
+    }
+    let mut block = AlignedBuffer::zeroed(BLOCK);
+    let count = disk.open(name)?.read_at(0, block.bytes_mut())?;
+    let header = SegmentHeader::decode(&block.bytes()[..count]).ok();
+    Ok(header.map(|header| (header.bookie, header.cluster)))
 }
 
 fn read(disk: &dyn Disk) -> io::Result<AlignedBuffer> {

@@ -112,7 +112,7 @@ pub(crate) fn scan(
 }
 
 impl Scan {
-    fn prove(&mut self, head: &BatchHead) {
+    pub(super) fn prove(&mut self, head: &BatchHead) {
         if head.synced.segment == head.segment {
             self.proven = self.proven.max(head.synced.offset);
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::scan::{Scan, Window, scan};
 use super::seal::read_footer;
-use super::{HEADER_END, Options, Segments, Spares, manifest};
+use super::{HEADER_END, Losses, Options, Segments, Spares, manifest, rescue};
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{
@@ -50,19 +50,29 @@ struct Loaded {
     content: Content,
     /// As the manifest has it.
     listed: Option<Listed>,
+    /// Damage was found, and passed over.
+    rescued: bool,
 }
 
 /// Reads a claimed directory.
-pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -> Result<Recovered, OpenError> {
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    identity: &Identity,
+    options: Options,
+    losses: &mut Losses,
+) -> Result<Recovered, OpenError> {
     let names = disk.list().map_err(|error| OpenError::disk(disk.place(), "list", error))?;
-    let manifest = manifest::load(disk.as_ref(), identity, &names)?;
-    let spares = sweep(disk.as_ref(), &manifest, &names, options.segment_bytes)
+    let manifest = manifest::load(disk.as_ref(), identity, &names, losses)?;
+    let spares = sweep(disk.as_ref(), manifest.as_ref(), &names, options.segment_bytes)
         .map_err(|error| OpenError::disk(disk.place(), "clear the leftovers in", error))?;
-    let mut loaded = load_all(disk.as_ref(), identity, &manifest, &names)?;
+    let mut loaded = Finder { disk: disk.as_ref(), identity, losses }.load_all(manifest.as_ref(), &names)?;
     remove_unused(disk.as_ref(), &mut loaded)?;
-    let ends = proven_ends(disk.as_ref(), &loaded)?;
+    let manifest = manifest.unwrap_or_else(|| Manifest::empty(identity.bookie.clone(), identity.cluster.clone()));
+    let ends = proven_ends(disk.as_ref(), &mut loaded, manifest.next, losses)?;
 
-    let Manifest { next: settled, sequence, marks, .. } = manifest;
+    let Manifest { next, sequence, marks, .. } = manifest;
+    // Nothing is numbered like a file that was set aside.
+    let settled = if losses.found.is_empty() { next } else { next.max(after_all(&names)) };
     let mut index = Index::new(marks, settled, sequence);
     for (segment, end) in loaded.iter().zip(&ends) {
         segment.enter(*end, &mut index);
@@ -89,10 +99,23 @@ pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -
     Ok(Recovered { segments, to_seal, segment, sequence, synced, again, settled, next_sorted })
 }
 
+/// The number after those of all the journal's segments.
+fn after_all(names: &[String]) -> SegmentId {
+    let ids = names.iter().filter_map(|name| SegmentId::from_file_name(name));
+    ids.filter(|id| !id.is_sorted()).max().map_or(SegmentId::FIRST, SegmentId::next)
+}
+
 /// Puts away what does not count: segments that a manifest has replaced, or that were made for one that was never written.
-fn sweep(disk: &dyn Disk, manifest: &Manifest, names: &[String], segment_bytes: u64) -> std::io::Result<Spares> {
+/// Without a manifest all of them may count.
+fn sweep(
+    disk: &dyn Disk,
+    manifest: Option<&Manifest>,
+    names: &[String],
+    segment_bytes: u64,
+) -> std::io::Result<Spares> {
     let spares = Spares::new(segment_bytes);
     spares.find(disk, names)?;
+    let Some(manifest) = manifest else { return Ok(spares) };
     let listed: HashSet<_> = manifest.segments.iter().map(|listed| listed.segment).collect();
     for name in names {
         let Some(segment) = SegmentId::from_file_name(name) else { continue };
@@ -104,45 +127,97 @@ fn sweep(disk: &dyn Disk, manifest: &Manifest, names: &[String], segment_bytes: 
     Ok(spares)
 }
 
-/// The segments that count: sorted ones, then the journal's in order.
-fn load_all(
-    disk: &dyn Disk,
-    identity: &Identity,
-    manifest: &Manifest,
-    names: &[String],
-) -> Result<Vec<Loaded>, OpenError> {
-    let mut loaded = Vec::new();
-    let missing = |segment: SegmentId| OpenError::SegmentMissing { path: disk.place().join(segment.file_name()) };
-    let there: HashSet<&str> = names.iter().map(String::as_str).collect();
-    let mut listed = manifest.segments.clone();
-    listed.sort_unstable_by_key(|listed| (!listed.segment.is_sorted(), listed.segment));
-    for listed in listed {
-        if !there.contains(listed.segment.file_name().as_str()) {
-            return Err(missing(listed.segment));
-        }
-        match load(disk, identity, listed.segment)? {
-            Some(found) if found.generation == listed.generation => {
-                loaded.push(Loaded { listed: Some(listed), ..found });
+/// Looks for the segments that count.
+struct Finder<'a> {
+    disk: &'a dyn Disk,
+    identity: &'a Identity,
+    losses: &'a mut Losses,
+}
+
+impl Finder<'_> {
+    /// Sorted ones, then the journal's in order.
+    fn load_all(&mut self, manifest: Option<&Manifest>, names: &[String]) -> Result<Vec<Loaded>, OpenError> {
+        let mut loaded = Vec::new();
+        let there: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let mut listed = manifest.map_or_else(Vec::new, |manifest| manifest.segments.clone());
+        listed.sort_unstable_by_key(|listed| (!listed.segment.is_sorted(), listed.segment));
+        let next = manifest.map_or(SegmentId::FIRST, |manifest| manifest.next);
+        for listed in listed {
+            // What is sorted lay in segments before the next one when the manifest was written.
+            let after = if listed.segment.is_sorted() { next } else { listed.segment.next() };
+            if !there.contains(listed.segment.file_name().as_str()) {
+                self.losses.take(missing(self.disk, listed.segment), after)?;
+                continue;
             }
-            _ => return Err(corrupt(disk, listed.segment, 0, "the segment's header")),
+            let found = match load(self.disk, self.identity, listed.segment) {
+                Ok(found) => found.filter(|found| found.generation == listed.generation),
+                Err(OpenError::Corrupt { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let found = match found {
+                Some(found) => Some(found),
+                None => self.rescue(listed.segment, Some(listed.generation), after)?,
+            };
+            loaded.extend(found.map(|found| Loaded { listed: Some(listed), ..found }));
+        }
+        // Sorted names are sorted ids.
+        let ids = names.iter().filter_map(|name| SegmentId::from_file_name(name));
+        let (sorted, ids): (Vec<_>, Vec<_>) = ids.partition(|id| id.is_sorted());
+        let ids: Vec<_> = ids.into_iter().filter(|id| next <= *id).collect();
+        if manifest.is_some() {
+            self.find_gaps(next, &ids)?;
+        } else {
+            for segment in sorted {
+                loaded.extend(self.load_unlisted(segment, false)?);
+            }
+        }
+        for segment in &ids {
+            loaded.extend(self.load_unlisted(*segment, Some(segment) == ids.last())?);
+        }
+        Ok(loaded)
+    }
+
+    fn find_gaps(&mut self, next: SegmentId, ids: &[SegmentId]) -> Result<(), OpenError> {
+        let mut expected = next;
+        for found in ids {
+            if expected != *found {
+                self.losses.take(missing(self.disk, expected), *found)?;
+            }
+            expected = found.next();
+        }
+        Ok(())
+    }
+
+    fn load_unlisted(&mut self, segment: SegmentId, last: bool) -> Result<Option<Loaded>, OpenError> {
+        match load(self.disk, self.identity, segment) {
+            Ok(None) if last => remove(self.disk, segment).map(|()| None),
+            Ok(None) | Err(OpenError::Corrupt { .. }) => self.rescue(segment, None, segment.next()),
+            loaded => loaded,
         }
     }
-    // Sorted names are sorted ids.
-    let ids = names.iter().filter_map(|name| SegmentId::from_file_name(name));
-    let ids: Vec<_> = ids.filter(|id| !id.is_sorted() && manifest.next <= *id).collect();
-    for (expected, found) in (manifest.next.0..).map(SegmentId).zip(&ids) {
-        if expected != *found {
-            return Err(missing(expected));
-        }
+
+    fn rescue(
+        &mut self,
+        segment: SegmentId,
+        generation: Option<Generation>,
+        after: SegmentId,
+    ) -> Result<Option<Loaded>, OpenError> {
+        self.losses.take(corrupt(self.disk, segment, 0, "the segment's header"), after)?;
+        let fault = |error| OpenError::disk(self.disk.place().join(segment.file_name()), "rescue", error);
+        let rescued = rescue::rescue(self.disk, self.identity, segment, generation).map_err(fault)?;
+        Ok(rescued.map(|rescue::Rescued { file, generation, scan }| Loaded {
+            segment,
+            generation,
+            file,
+            content: Content::Scanned(scan),
+            listed: None,
+            rescued: true,
+        }))
     }
-    for segment in &ids {
-        match load(disk, identity, *segment)? {
-            Some(found) => loaded.push(found),
-            None if Some(segment) == ids.last() => remove(disk, *segment)?,
-            None => return Err(corrupt(disk, *segment, 0, "the segment's header")),
-        }
-    }
-    Ok(loaded)
+}
+
+fn missing(disk: &dyn Disk, segment: SegmentId) -> OpenError {
+    OpenError::SegmentMissing { path: disk.place().join(segment.file_name()) }
 }
 
 /// `None` when the file was never used: its header is not whole and nothing follows it.
@@ -182,7 +257,7 @@ fn load(disk: &dyn Disk, identity: &Identity, segment: SegmentId) -> Result<Opti
         Some((footer, rows)) => Content::Sealed(footer, rows),
         None => Content::Scanned(scan(&file, segment, generation, length).map_err(fault)?),
     };
-    Ok(Some(Loaded { segment, generation, file, content, listed: None }))
+    Ok(Some(Loaded { segment, generation, file, content, listed: None, rescued: false }))
 }
 
 /// Segments that were prepared and never written to go, so that restarts leave nothing behind. A file that was used before is
@@ -205,11 +280,18 @@ fn corrupt(disk: &dyn Disk, segment: SegmentId, offset: u64, what: &'static str)
 }
 
 /// Up to where each segment is known to have been synced. Damage below is corruption, above it a torn tail.
-fn proven_ends(disk: &dyn Disk, loaded: &[Loaded]) -> Result<Vec<u64>, OpenError> {
-    let named: HashMap<_, _> =
-        loaded.iter().filter_map(Loaded::before).map(|place| (place.segment, place.offset)).collect();
+/// What is sorted lay in segments before `next` when it was.
+fn proven_ends(
+    disk: &dyn Disk,
+    loaded: &mut [Loaded],
+    next: SegmentId,
+    losses: &mut Losses,
+) -> Result<Vec<u64>, OpenError> {
+    let others = loaded.iter().filter_map(|loaded| loaded.before().filter(|place| place.segment != loaded.segment));
+    let named: HashMap<_, _> = others.map(|place| (place.segment, place.offset)).collect();
     let mut ends = Vec::with_capacity(loaded.len());
-    for Loaded { segment, content, listed, .. } in loaded {
+    for found in loaded {
+        let Loaded { segment, content, listed, rescued, .. } = &*found;
         let named = listed.map(|listed| listed.data_end).or_else(|| named.get(segment).copied());
         let (whole_end, end, damage) = match content {
             Content::Sealed(footer, _) => (footer.data_end, named.unwrap_or(0).max(footer.data_end), None),
@@ -218,15 +300,30 @@ fn proven_ends(disk: &dyn Disk, loaded: &[Loaded]) -> Result<Vec<u64>, OpenError
                 (scan.whole_end, named.unwrap_or(scan.proven), damage)
             }
         };
-        if whole_end < end {
-            return Err(corrupt(disk, *segment, damage.unwrap_or(whole_end), "a batch of entries"));
+        if whole_end < end && !rescued {
+            let after = if segment.is_sorted() { next } else { segment.next() };
+            losses.take(corrupt(disk, *segment, damage.unwrap_or(whole_end), "a batch of entries"), after)?;
+            found.salvage(disk)?;
         }
-        ends.push(end);
+        // A footer that says less than was known before stands for what an earlier start could save.
+        ends.push(if matches!(found.content, Content::Sealed(..)) { whole_end } else { end });
     }
     Ok(ends)
 }
 
 impl Loaded {
+    /// Finds what is whole behind the damage.
+    fn salvage(&mut self, disk: &dyn Disk) -> Result<(), OpenError> {
+        let name = self.segment.file_name();
+        let fault = |error| OpenError::disk(disk.place().join(&name), "rescue", error);
+        let Content::Scanned(scan) = &mut self.content else { return Ok(()) };
+        rescue::keep_copy(disk, &name).map_err(fault)?;
+        let length = self.file.length().map_err(fault)? / BLOCK as u64 * BLOCK as u64;
+        *scan = rescue::salvage(&self.file, self.segment, self.generation, length).map_err(fault)?;
+        self.rescued = true;
+        Ok(())
+    }
+
     fn before(&self) -> Option<Place> {
         match &self.content {
             Content::Sealed(footer, _) => footer.before,

@@ -38,6 +38,7 @@ async fn broker_at(store: &MemoryStore, name: &str, http: &str) -> Broker {
         start: me.start.clone(),
         standalone: true,
         metrics: OtherMetrics::default(),
+        health: daemon::Health::new(),
     };
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let probe = Probe::network(client.clone());

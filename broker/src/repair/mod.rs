@@ -75,6 +75,10 @@ impl Repairer {
             Ok(seen) => seen,
             Err(error) => return tracing::debug!(%error, "it cannot be seen which bookies are there"),
         };
+        match self.repairs.in_limbo().await {
+            Ok(in_limbo) => self.rounds.look_at_limbo(&in_limbo),
+            Err(error) => return tracing::debug!(%error, "it cannot be seen which bookies are in limbo"),
+        }
         if is_first && self.rounds.is_due(&bookies, &gone, Instant::now()) {
             let round = self.round(&gone).await;
             self.rounds.ended(round, Instant::now());
@@ -114,6 +118,12 @@ impl Repairer {
             }
         };
         survey.corrupt.iter().for_each(|key| tracing::error!(key, "the record of a ledger cannot be understood"));
+        for (ledger, owner) in &survey.in_doubt {
+            tracing::error!(%ledger, owner, "the end of a ledger is in doubt: its only copy was damaged before it was settled");
+        }
+        if 0 < survey.in_limbo {
+            tracing::warn!(ledgers = survey.in_limbo, "bookies are in limbo about entries that they had acknowledged");
+        }
         if survey.findings.is_empty() {
             return Round::Done;
         }
@@ -128,7 +138,7 @@ impl Repairer {
             tally.note(&finding.owner, outcome);
         }
         tracing::info!(?tally, "ledgers were repaired as far as they can be now");
-        if tally.left == 0 { Round::Done } else { Round::Left }
+        if tally.left == 0 && survey.in_limbo == 0 { Round::Done } else { Round::Left }
     }
 }
 

@@ -25,11 +25,20 @@ pub(super) enum Round {
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     seen: Option<(BTreeMap<BookieId, bool>, BTreeSet<BookieId>)>,
+    in_limbo: Vec<BookieId>,
     pause: Duration,
     next: Option<Instant>,
 }
 
 impl Rounds {
+    /// A bookie that has just said that it may lack entries is news.
+    pub(super) fn look_at_limbo(&mut self, in_limbo: &[BookieId]) {
+        if in_limbo.iter().any(|bookie| !self.in_limbo.contains(bookie)) {
+            self.seen = None;
+        }
+        self.in_limbo = in_limbo.to_vec();
+    }
+
     /// Whether a round is due: when bookies come or go, at once, else after a pause that grows.
     pub(super) fn is_due(
         &mut self,
@@ -75,6 +84,18 @@ mod tests {
             assert!(rounds.is_due(bookies, gone, now), "{bookies:?} {gone:?}");
             rounds.ended(Round::Done, now);
             assert!(!rounds.is_due(bookies, gone, now));
+        }
+    }
+
+    #[test]
+    fn a_bookie_that_enters_limbo_makes_a_round_due_at_once() {
+        let (mut rounds, now) = (Rounds::default(), Instant::now());
+        let (there, nobody) = ([(name("a"), true)].into(), BTreeSet::new());
+        assert!(rounds.is_due(&there, &nobody, now));
+        for (in_limbo, due) in [(vec![], false), (vec![name("a")], true), (vec![name("a")], false), (vec![], false)] {
+            rounds.ended(Round::Done, now);
+            rounds.look_at_limbo(&in_limbo);
+            assert_eq!(rounds.is_due(&there, &nobody, now), due, "{in_limbo:?}");
         }
     }
 

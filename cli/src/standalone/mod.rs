@@ -73,6 +73,10 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
         leaving.clone(),
     ));
 
+    let health = Health::new();
+    let limbo = bookie::leave_limbo(Arc::clone(&metadata), handle.clone(), health.clone(), leaving.clone());
+    let limbo = tokio::spawn(limbo);
+
     let house = House {
         ledgers: Arc::new(ledgers(&metadata, &bookie, &identity, &clock, seed)),
         repairs: None,
@@ -84,6 +88,7 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
             let handle = handle.clone();
             move |page| handle.write_metrics(page)
         }),
+        health,
     };
     // A bookie that cannot sync must not leave the broker waiting for it.
     let stop_broker = Drain::new();
@@ -101,6 +106,7 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
     // In the order of the data flow: the bookie stops when nobody needs it any more.
     leaving.request();
     let _ = available.await;
+    let _ = limbo.await;
     let stopped = tokio::task::spawn_blocking(move || bookie.stop()).await;
     let withdrawn = place.withdraw_ports().map_err(Failure::internal);
     outcome.and(stopped.map_err(Failure::internal)).and(withdrawn)

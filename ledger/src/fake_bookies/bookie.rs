@@ -20,6 +20,7 @@ struct Ledger {
     confirmed: u64,
     fenced: bool,
     deleted: bool,
+    limbo: bool,
 }
 
 impl Ledger {
@@ -29,6 +30,7 @@ impl Ledger {
             entries: self.entries.len() as u64,
             end: self.entries.last_key_value().map_or(0, |(entry, _)| entry + 1),
             fenced: self.fenced,
+            limbo: self.limbo,
         }
     }
 }
@@ -102,7 +104,8 @@ impl FakeBookie {
             answer.entries.push(found);
         }
         if answer.entries.is_empty() {
-            answer.set_status(Status::NotHeld);
+            answer.set_status(if ledger.limbo { Status::Unknown } else { Status::NotHeld });
+            answer.absent = ledger.limbo;
         }
     }
 
@@ -126,6 +129,12 @@ impl FakeBookie {
         if let Some(ledger) = self.ledgers.get_mut(&ledger.0) {
             ledger.entries.remove(&entry.0);
         }
+    }
+
+    /// Starts with a damaged store: what it does not hold it may have held.
+    pub fn enter_limbo(&mut self, ledger: LedgerId) {
+        let ledger = self.ledgers.entry(ledger.0).or_default();
+        (ledger.limbo, ledger.fenced) = (true, true);
     }
 
     /// The entries it holds of a ledger.

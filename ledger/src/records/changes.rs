@@ -78,13 +78,16 @@ pub(crate) fn change(record: &LedgerRecord, change: &Change) -> Decision {
         return Decision::Refused;
     }
     let fragment = last(&mut record);
+    // The writer may count what they had acknowledged before they lost it.
+    let limbo: Vec<String> = fragment.limbo.iter().filter(|name| to.contains(name)).cloned().collect();
     if fragment.first == change.first.0 {
         fragment.lacking.retain(|name| to.contains(name)); // Nothing of it is confirmed: it begins anew.
         fragment.bookies = to;
+        fragment.limbo = limbo;
     } else {
         add_names(&mut fragment.lacking, &change.behind);
         let (first, length_before) = (change.first.0, change.length_before);
-        record.fragments.push(Fragment { first, bookies: to, lacking: Vec::new(), length_before });
+        record.fragments.push(Fragment { first, bookies: to, lacking: Vec::new(), length_before, limbo });
     }
     add_names(&mut record.may_hold, change.from.iter().filter(|name| !change.to.contains(name)));
     write(record)
@@ -123,7 +126,13 @@ pub(crate) fn begin_recovery(record: &LedgerRecord, recoverer: &str) -> Decision
 }
 
 /// A recoverer's close: `ended` stands for the last fragment. Only the one who started last may.
-pub(crate) fn close_recovered(record: &LedgerRecord, recoverer: &str, end: Sealed, ended: &[Ended]) -> Decision {
+pub(crate) fn close_recovered(
+    record: &LedgerRecord,
+    recoverer: &str,
+    end: Sealed,
+    ended: &[Ended],
+    in_doubt: bool,
+) -> Decision {
     if record.recoverer != recoverer {
         return Decision::Refused;
     }
@@ -134,7 +143,8 @@ pub(crate) fn close_recovered(record: &LedgerRecord, recoverer: &str, end: Seale
     }
     let mut record = record.clone();
     let may_hold = super::may_hold(&record);
-    let before = record.fragments.pop().map_or_else(Vec::new, |last| super::bookies(&last));
+    let last = record.fragments.pop().unwrap_or_default();
+    let before = super::bookies(&last);
     let stays = |name: &&BookieId| ended.iter().any(|fragment| fragment.bookies.contains(name));
     add_names(&mut record.may_hold, before.iter().filter(|name| !stays(name)));
     for fragment in ended {
@@ -149,8 +159,15 @@ pub(crate) fn close_recovered(record: &LedgerRecord, recoverer: &str, end: Seale
             bookies: texts(&fragment.bookies),
             lacking,
             length_before: fragment.length_before,
+            limbo: last
+                .limbo
+                .iter()
+                .filter(|name| fragment.bookies.iter().any(|stays| stays.as_str() == *name))
+                .cloned()
+                .collect(),
         });
     }
+    record.end_in_doubt |= in_doubt;
     set_closed(&mut record, end);
     write(record)
 }
@@ -186,6 +203,7 @@ pub(crate) fn replace_member(record: &LedgerRecord, first: EntryId, old: &Bookie
     }
     fragment.bookies[seat] = new.as_str().to_owned();
     fragment.lacking.retain(|name| name != old.as_str() && name != new.as_str());
+    fragment.limbo.retain(|name| name != old.as_str() && name != new.as_str());
     add_names(&mut record.may_hold, [old]);
     write(record)
 }
@@ -194,9 +212,10 @@ pub(crate) fn replace_member(record: &LedgerRecord, first: EntryId, old: &Bookie
 pub(crate) fn unmark(record: &LedgerRecord, first: EntryId, member: &BookieId) -> Decision {
     let mut record = record.clone();
     let Some(fragment) = ended(&mut record, first) else { return Decision::Refused };
-    let before = fragment.lacking.len();
+    let before = fragment.lacking.len() + fragment.limbo.len();
     fragment.lacking.retain(|name| name != member.as_str());
-    if fragment.lacking.len() < before { write(record) } else { Decision::Already }
+    fragment.limbo.retain(|name| name != member.as_str());
+    if fragment.lacking.len() + fragment.limbo.len() < before { write(record) } else { Decision::Already }
 }
 
 /// An audit's: `member` does not hold all it should of the fragment at `first`.

@@ -13,6 +13,8 @@ pub(crate) enum Reply {
     Entries(Vec<Entry>),
     /// An explicit no.
     NotHeld,
+    /// It is not here now, but may have been before the bookie's store was damaged: no vote.
+    Absent,
     /// There is a tombstone.
     Deleted,
     /// It cannot say: an error, or a damaged copy.
@@ -28,6 +30,7 @@ impl From<Answer> for Reply {
             Status::Ok => answer.holding.map_or(Self::Done, Self::Holding),
             Status::NotHeld => Self::NotHeld,
             Status::Deleted => Self::Deleted,
+            Status::Unknown if answer.absent => Self::Absent,
             Status::Unknown => Self::Unknown,
             Status::Fenced | Status::Invalid | Status::Busy => Self::Silence,
         }

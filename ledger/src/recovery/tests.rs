@@ -304,3 +304,76 @@ fn without_anybody_to_write_to_nothing_is_decided() {
     recovery.cannot_replace("there is no other");
     assert!(matches!(recovery.verdict(), Some(Verdict::Unsettled(_))));
 }
+
+/// S2 with a bookie that knows what it lost. Goal: what it does not hold is no vote, and what it takes afterwards does not make it whole.
+/// Method: of the two holders of a confirmed entry one is in limbo without it, the other away at first.
+#[test]
+fn a_member_in_limbo_neither_votes_nor_counts_as_whole() {
+    let (mut bookies, mut writer, mut ids) = (bookies(), writer(), [1; 3]);
+    let adds = append(&mut writer, &mut ids, b"one");
+    deliver(&mut writer, &mut bookies, 0, &adds[0]);
+    deliver(&mut writer, &mut bookies, 1, &adds[1]);
+    assert_eq!(writer.take_confirmed(), Some(EntryId(1)));
+    bookies[0].lose(LEDGER, EntryId(0));
+    bookies[0].enter_limbo(LEDGER);
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[1]);
+    assert!(matches!(verdict, Verdict::Unsettled(_)), "{verdict:?}");
+    let mut recovery = Recovery::new(scope());
+    let verdict = run(&mut recovery, &mut bookies, &[]);
+    assert_eq!(end(&verdict), 1, "the other holder decides");
+    assert_eq!(bookies[0].entries(LEDGER), [EntryId(0)], "it has got its copy back");
+    let Verdict::Ended(_, parts) = verdict else { panic!("an end") };
+    assert_eq!(parts[0].lacking, [0].into_iter().collect(), "its count proves nothing");
+    assert!(!recovery.end_is_in_doubt());
+}
+
+/// Goal: with more copies than one nothing is guessed, also if everybody who could know is in limbo.
+#[test]
+fn two_members_in_limbo_leave_an_end_undecided() {
+    let mut bookies = bookies();
+    bookies[0].enter_limbo(LEDGER);
+    bookies[1].enter_limbo(LEDGER);
+    let verdict = run(&mut Recovery::new(scope()), &mut bookies, &[]);
+    assert!(matches!(verdict, Verdict::Unsettled(_)), "{verdict:?}");
+}
+
+fn sole_scope(first: u64) -> Scope {
+    let policy = QuorumPolicy { ensemble: 1, write: 1, ack: 1 };
+    let earlier = vec![Some(first)];
+    Scope { policy, first: EntryId(first), length_before: first * 10, earlier, ..scope() }
+}
+
+/// Goal: the only copy, damaged, gives what is intact and says that its end is a guess.
+#[test]
+fn the_only_copy_in_limbo_ends_where_it_ends_and_says_so() {
+    let mut only = vec![FakeBookie::default()];
+    (0..5).for_each(|entry| hold(&mut only[0], entry, entry));
+    only[0].lose(LEDGER, EntryId(2));
+    let mut sure = Recovery::new(sole_scope(0));
+    assert_eq!(end(&run(&mut sure, &mut only, &[])), 5);
+    assert!(!sure.end_is_in_doubt(), "nobody has told of a loss");
+    only[0].enter_limbo(LEDGER);
+    let mut recovery = Recovery::new(sole_scope(0));
+    let Verdict::Ended(sealed, parts) = run(&mut recovery, &mut only, &[]) else { panic!("an end") };
+    assert_eq!(sealed, Sealed { end: EntryId(5), length: 50 });
+    assert!(recovery.end_is_in_doubt() && parts[0].lacking.contains(0));
+
+    let mut empty = vec![FakeBookie::default()];
+    empty[0].enter_limbo(LEDGER);
+    let mut recovery = Recovery::new(sole_scope(3));
+    let Verdict::Ended(sealed, _) = run(&mut recovery, &mut empty, &[]) else { panic!("an end") };
+    assert_eq!(sealed, Sealed { end: EntryId(3), length: 30 }, "what was confirmed before is not given up");
+    assert!(recovery.end_is_in_doubt());
+}
+
+/// What the only copy knows to be confirmed is inside the end even if it is lost: its readers are told, it is not skipped.
+#[test]
+fn entries_that_were_confirmed_and_lost_stay_inside_an_end_in_doubt() {
+    let mut only = vec![FakeBookie::default()];
+    (0..5).for_each(|entry| hold(&mut only[0], entry, 4));
+    (2..5).for_each(|entry| only[0].lose(LEDGER, EntryId(entry)));
+    only[0].enter_limbo(LEDGER);
+    let mut recovery = Recovery::new(sole_scope(0));
+    let Verdict::Ended(sealed, _) = run(&mut recovery, &mut only, &[]) else { panic!("an end") };
+    assert_eq!((sealed.end, sealed.length), (EntryId(4), 20));
+}

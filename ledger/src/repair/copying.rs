@@ -286,7 +286,7 @@ impl Copying {
                     self.set(id, if whole { State::Present } else { State::Damaged });
                 }
             }
-            Reply::NotHeld => {
+            Reply::NotHeld | Reply::Absent => {
                 self.set(read.first, State::Missing);
                 if let Phase::Checking { singly } = &mut self.phase {
                     *singly = true;
@@ -362,7 +362,7 @@ impl Copying {
                     }
                 }
             }
-            Reply::NotHeld => {
+            Reply::NotHeld | Reply::Absent => {
                 self.patchy[source] = true;
                 self.next_source(read.first, false);
             }

@@ -9,7 +9,7 @@ use crate::records;
 /// One step towards a whole ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Nobody closes it, and its last fragment is touched: settle its end.
+    /// Nobody closes it, and a member of its last fragment is to be left or in limbo: settle its end.
     Seal,
     /// Another bookie is to hold what `old` should hold of the fragment at `first`.
     Replace { first: EntryId, seat: usize, old: BookieId },
@@ -33,13 +33,13 @@ pub(crate) fn tasks(record: &LedgerRecord, bad: &BTreeSet<BookieId>, retired: &[
         for (seat, member) in records::bookies(fragment).into_iter().enumerate() {
             if bad.contains(&member) {
                 tasks.push(Task::Replace { first, seat, old: member });
-            } else if fragment.lacking.iter().any(|name| name == member.as_str()) {
+            } else if records::may_lack(fragment, &fragment.bookies[seat]) {
                 tasks.push(Task::FillUp { first, seat, member });
             }
         }
     }
     let last = record.fragments.last().expect("checked when decoded");
-    if !is_closed && records::bookies(last).iter().any(|member| bad.contains(member)) {
+    if !is_closed && (!last.limbo.is_empty() || records::bookies(last).iter().any(|member| bad.contains(member))) {
         tasks.push(Task::Seal);
     }
     let forgotten: Vec<BookieId> = records::may_hold(record)

@@ -39,6 +39,10 @@ pub struct Survey {
     pub not_adhering: u64,
     /// How many ledgers name a bookie as a member of a fragment. One that is not here may be retired.
     pub named: BTreeMap<BookieId, u64>,
+    /// Ledgers in which a member is in limbo: entries that it had acknowledged may be missing there.
+    pub in_limbo: u64,
+    /// Ledgers whose end nobody could know for sure, and who lists them: an alarm each.
+    pub in_doubt: Vec<(LedgerId, String)>,
     /// Keys of records that cannot be understood: an alarm each.
     pub corrupt: Vec<String>,
 }
@@ -73,6 +77,10 @@ impl Survey {
             return;
         }
         self.ledgers += 1;
+        self.in_limbo += u64::from(record.fragments.iter().any(|fragment| !fragment.limbo.is_empty()));
+        if record.end_in_doubt {
+            self.in_doubt.push((LedgerId(record.ledger), record.owner.clone()));
+        }
         let members: BTreeSet<BookieId> = record.fragments.iter().flat_map(records::bookies).collect();
         for member in members {
             *self.named.entry(member).or_default() += 1;

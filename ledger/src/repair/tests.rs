@@ -294,3 +294,65 @@ async fn a_ledger_that_is_deleted_meanwhile_is_let_go() {
     let outcome = house.other.repairs(RepairLimits::default()).repair(id, &gone).await;
     assert!(matches!(outcome, Err(LedgerError::NotFound { .. })), "{outcome:?}");
 }
+
+/// A bookie starts with a damaged store: what it has lost is gone, and the record says so.
+async fn damage(house: &House, ledger: LedgerId, bookie: usize, lost: std::ops::Range<u64>) {
+    house.bookies.with(bookie, |bookie| {
+        lost.for_each(|entry| bookie.lose(ledger, EntryId(entry)));
+        bookie.enter_limbo(ledger);
+    });
+    let name = format!("fake-{bookie}");
+    let mark = |record: &proto::records::LedgerRecord| {
+        let mut record = record.clone();
+        record.fragments.iter_mut().for_each(|fragment| fragment.limbo = vec![name.clone()]);
+        records::Decision::Write(Box::new(record))
+    };
+    records::update(&house.metadata, ledger, mark).await.expect("metadata");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_in_limbo_is_filled_up_where_it_is() {
+    let house = house(3).await;
+    let (id, _) = closed(&house).await;
+    damage(&house, id, 1, 3..20).await;
+    let repairs = house.other.repairs(RepairLimits::default());
+    let survey = repairs.survey(&BTreeSet::new()).await.expect("metadata");
+    assert_eq!((survey.in_limbo, survey.findings[0].copies, survey.findings[0].steps), (1, 2, 1), "{survey:?}");
+    let repaired = repairs.repair(id, &BTreeSet::new()).await.expect("others have it");
+    assert_eq!((repaired.filled, repaired.replaced), (1, 0), "what it lacks is no damage");
+    assert_eq!(repairs.progress().entries_copied, 17);
+    assert!(house.record(id).await.fragments[0].limbo.is_empty());
+    is_whole(&house, id).await;
+}
+
+/// Goal: an open ledger that nobody writes to does not stay in limbo. Method: its writer lives and is idle.
+#[tokio::test(start_paused = true)]
+async fn an_open_ledger_in_limbo_is_settled_and_filled_up() {
+    let house = house(3).await;
+    let mut writer = house.create().await;
+    let id = writer.ledger();
+    publish(writer.as_mut(), 20, 100).await;
+    damage(&house, id, 2, 15..20).await;
+    let repairs = house.other.repairs(RepairLimits::default());
+    let left = repairs.repair(id, &BTreeSet::new()).await.expect("metadata").left_to_writer;
+    sleep(left.expect("its writer may be about to go on")).await;
+    assert!(repairs.repair(id, &BTreeSet::new()).await.expect("two are well").is_whole());
+    let record = house.record(id).await;
+    assert_eq!((record.state(), record.end, record.end_in_doubt), (LedgerState::Closed, 20, false));
+    assert!(record.fragments[0].limbo.is_empty());
+    is_whole(&house, id).await;
+}
+
+/// Goal: a loss that nobody can make good is named, and what is left is copied.
+#[tokio::test(start_paused = true)]
+async fn what_only_a_member_in_limbo_had_is_reported_as_lost() {
+    let house = house(3).await;
+    let (id, members) = closed(&house).await;
+    damage(&house, id, members[0], 3..10).await;
+    members[1..].iter().for_each(|member| house.bookies.with(*member, |bookie| bookie.lose(id, EntryId(7))));
+    let outcome = house.other.repairs(RepairLimits::default()).repair(id, &BTreeSet::new()).await;
+    assert!(matches!(outcome, Err(LedgerError::Lost { entry: EntryId(7), .. })), "{outcome:?}");
+    assert!(house.holds(members[0], id, 8..50) && !house.record(id).await.fragments[0].limbo.is_empty());
+    let read = house.ledgers.read(id, EntryId(7)..EntryId(8), 1000).await;
+    assert!(matches!(read, Err(LedgerError::Lost { .. })), "{read:?}");
+}

@@ -132,7 +132,7 @@ impl World {
         recoverer.over = true;
         let Verdict::Ended(sealed, parts) = verdict else { return };
         let ended = seal::ended(parts, |number| FakeBookies::id(recoverer.members[number]));
-        let decision = changes::close_recovered(&self.record, &recoverer.name, *sealed, &ended);
+        let decision = changes::close_recovered(&self.record, &recoverer.name, *sealed, &ended, false);
         self.seen.races_lost += u64::from(decision == Decision::Refused);
         if self.decide(decision) {
             assert_eq!(self.record.state(), LedgerState::Closed);

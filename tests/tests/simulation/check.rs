@@ -43,6 +43,13 @@ impl World {
             assert!(attempt < ATTEMPTS, "L17: repairs and deletions do not end");
             sleep(Duration::from_secs(5)).await;
         }
+        for attempt in 0.. {
+            if !self.nodes.iter().any(|node| !node.is_lost() && node.is_in_limbo()) {
+                break;
+            }
+            assert!(attempt < ATTEMPTS, "L17: limbo does not end");
+            sleep(Duration::from_secs(5)).await;
+        }
         for ledger in self.all_ledgers().await {
             let Some(record) = self.book.record(ledger).await else { continue };
             if record.state() == LedgerState::Closed && !self.book.is_deleted(ledger) {
@@ -71,7 +78,8 @@ impl World {
         for fragment in fragments {
             let distinct: BTreeSet<&String> = fragment.bookies.iter().collect();
             assert_eq!(distinct.len(), record.ensemble_size as usize, "L10: {record:?}");
-            assert!(fragment.lacking.is_empty(), "repairs have made all good: {record:?}");
+            let good = fragment.lacking.is_empty() && fragment.limbo.is_empty();
+            assert!(good, "repairs have made all good: {record:?}");
         }
         let entries = self.book.entries(ledger, EntryId(record.end));
         for (payload, entry) in entries.iter().zip(0..) {

@@ -48,6 +48,8 @@ impl Defect {
             #[cfg(feature = "defects")]
             Self::Bookie(bookie::Defect::FencesAreNotKept),
             #[cfg(feature = "defects")]
+            Self::Bookie(bookie::Defect::LossesAreDenied),
+            #[cfg(feature = "defects")]
             Self::Ledger(ledger::Defect::ReadsDoNotFence),
             #[cfg(feature = "defects")]
             Self::Ledger(ledger::Defect::RecoveryBeginsBelowFragment),

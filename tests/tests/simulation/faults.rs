@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Its lease ends after a while, and then it starts again.
-    async fn come_back(&self, node: usize) {
+    pub(crate) async fn come_back(&self, node: usize) {
         let away = self.chance.millis(50, if self.chance.happens(4) { 60_000 } else { 4000 });
         if Duration::from_secs(2) < away {
             sleep(Duration::from_secs(2)).await;

@@ -7,6 +7,7 @@ mod chance;
 mod check;
 mod defects;
 mod faults;
+mod losses;
 mod nodes;
 mod processes;
 mod scenarios;
@@ -16,14 +17,17 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use defects::Defect;
 use world::run;
 
 /// What a good number of runs must have come across.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 27] = [
     "bookies killed",
     "bookies lost for good",
+    "bookies that came back in limbo",
+    "bookies that left limbo",
     "bookies that stood still",
     "bookies without power",
     "connections that broke",
@@ -33,6 +37,7 @@ const EVENTS: [&str; 24] = [
     "leases that ended although their bookie lived",
     "ledgers closed by their writers",
     "ledgers given up for deletion",
+    "ledgers in limbo",
     "members filled up by repair",
     "members replaced by repair",
     "partitions",
@@ -56,15 +61,19 @@ fn seeds() -> Range<u64> {
 
 #[test]
 fn nothing_that_was_confirmed_is_lost_wrong_or_out_of_order() {
-    let (mut confirmed, mut seen) = (0, BTreeMap::<&str, u64>::new());
+    let (mut confirmed, mut lived, mut seen) = (0, Duration::ZERO, BTreeMap::<&str, u64>::new());
     let seeds = seeds();
     for seed in seeds.clone() {
         let outcome = std::panic::catch_unwind(|| run(seed, None));
         let outcome = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
         confirmed += outcome.confirmed;
+        lived += outcome.lived;
         outcome.seen.into_iter().for_each(|(event, times)| *seen.entry(event).or_default() += times);
     }
-    println!("seeds {seeds:?}: {confirmed} entries confirmed; lost, wrong, out of order: 0");
+    let hours = lived.as_secs_f64() / 3600.0;
+    println!(
+        "seeds {seeds:?}, {hours:.1} simulated hours: {confirmed} entries confirmed; lost, wrong, out of order: 0"
+    );
     seen.iter().for_each(|(event, times)| println!("{times:>9} {event}"));
     let missing: Vec<&&str> = EVENTS.iter().filter(|event| !seen.contains_key(*event)).collect();
     assert!(missing.is_empty() || seeds.end - seeds.start < 100, "never came up: {missing:?}");

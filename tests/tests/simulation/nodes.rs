@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bookie::{Disk, Identity, Options, SimDisk, Store};
+use bookie::{Disk, Identity, Limbo, SimDisk, Store};
 use metadata::{Expect, MemoryStore, MetadataStore, Operation, Transaction};
 use parking_lot::Mutex;
 use prost::Message;
@@ -26,31 +26,40 @@ pub(crate) struct Node {
     pub(crate) number: usize,
     pub(crate) identity: Identity,
     rack: String,
-    chance: Chance,
-    metadata: MemoryStore,
-    state: Mutex<State>,
+    pub(super) chance: Chance,
+    pub(super) metadata: MemoryStore,
+    pub(super) state: Mutex<State>,
     journal: Notify,
     reads: Notify,
     resumed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    disk: SimDisk,
-    store: Option<Store>,
+pub(super) struct State {
+    pub(super) disk: SimDisk,
+    pub(super) store: Option<Store>,
     started: Option<Instant>,
     /// Counts starts and ends: what was taken in another life is lost.
-    life: u64,
+    pub(super) life: u64,
     /// The process stands still.
     paused: bool,
     /// Everything takes so many times longer.
     slow: u32,
     /// Never comes back.
     lost: bool,
+    /// It is on its way to serve.
+    pub(super) starting: bool,
+    /// What it may lack, while there is such a thing.
+    pub(super) limbo: Option<Limbo>,
     orders: VecDeque<Batch>,
     looks: VecDeque<Batch>,
     wires: Vec<Arc<Wire>>,
     defect: Option<Defect>,
+}
+
+/// Whether a disk says that something of it was lost.
+pub(super) fn is_noted(disk: &SimDisk) -> bool {
+    disk.list().is_ok_and(|names| names.contains(&"limbo".into()))
 }
 
 impl Node {
@@ -73,7 +82,7 @@ impl Node {
     pub(crate) async fn run(self: Arc<Self>) {
         self.write_standing(BookieStanding::InService).await;
         self.start().await;
-        tokio::join!(self.serve(true), self.serve(false));
+        tokio::join!(self.serve(true), self.serve(false), self.leave_limbo());
     }
 
     pub(crate) async fn write_standing(&self, standing: BookieStanding) {
@@ -111,27 +120,27 @@ impl Node {
 
     /// Starts the process: opens the disk as it is, then says that it is there.
     pub(crate) async fn start(&self) {
-        {
+        while self.state.lock().starting {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let (disk, defect) = {
             let mut state = self.state.lock();
             if state.store.is_some() || state.lost {
                 return;
             }
-            let disk: Arc<dyn Disk> = Arc::new(state.disk.clone());
-            if Identity::claim(disk.as_ref()).expect("it starts").is_none() {
-                self.identity.store(disk.as_ref()).expect("it starts");
-            }
-            let options = Options {
-                segment_bytes: 64 << 10,
-                cache_bytes: 1 << 20,
-                rewrite_after: Duration::from_secs(5),
-                rewrite_rate: 1 << 20,
-                seed: self.chance.below(u64::MAX),
-            };
-            let store = Store::open(disk, &self.identity, options).expect("it starts");
-            let store = match state.defect {
-                Some(defect) => defect.plant(store, &state.disk),
-                None => store,
-            };
+            state.starting = true;
+            (state.disk.clone(), state.defect)
+        };
+        let store = self.open(&disk).await;
+        let limbo = store.limbo();
+        let store = match defect {
+            Some(defect) => defect.plant(store, &disk),
+            None => store,
+        };
+        {
+            let mut state = self.state.lock();
+            state.starting = false;
+            state.limbo = is_noted(&disk).then_some(limbo);
             state.store = Some(store);
             state.started = Some(Instant::now());
             state.life += 1;
@@ -147,6 +156,7 @@ impl Node {
             return;
         }
         state.life += 1;
+        state.limbo = None;
         state.paused = false;
         state.orders.clear();
         state.looks.clear();

@@ -1,5 +1,6 @@
 //! Shapes of known bugs as fixed schedules, in a world where nothing else goes wrong. Those that turn on a single message (N1 to N4) stand
-//! beside the state machines that they are about, in `ledger/src/recovery/tests.rs` and `ledger/src/writer/change/tests.rs`.
+//! beside the state machines that they are about, in `ledger/src/recovery/tests.rs` and `ledger/src/writer/change/tests.rs`. The list of
+//! all is in `docs/operations/reliability.md`.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,55 @@ fn a_fence_outlives_the_power_of_all_bookies() {
             node.start().await;
         }
         sleep(Duration::from_secs(60)).await;
+        let outcome = late_append(writer.as_mut()).await;
+        assert!(matches!(outcome, Err(LedgerError::Fenced { .. })), "{outcome:?}");
+    });
+}
+
+/// S2. An entry is on two bookies, one of which comes back with a damaged disk: it denies nothing, and nothing is cut off while the
+/// other holder is away.
+#[test]
+fn a_bookie_whose_disk_is_damaged_cuts_nothing_off() {
+    script(3, async |world| {
+        let (writing, settling) = (process(&world), process(&world));
+        let mut writer = create(&writing).await;
+        let ledger = writer.ledger();
+        let members = members(&world, ledger).await;
+        world.network.cut(writing.number, members[2], Way::ToBookie);
+        let mut end = EntryId::FIRST;
+        for _ in 0..10 {
+            end = publish(writer.as_mut(), 1).await;
+        }
+        world.nodes[members[0]].end(true);
+        world.nodes[members[1]].end(true);
+        while !world.nodes[members[0]].damage() {}
+        world.nodes[members[0]].start().await;
+        assert!(world.nodes[members[0]].is_in_limbo());
+        let outcome = settling.ledgers.seal(ledger).await;
+        assert!(matches!(outcome, Err(LedgerError::Unsettled { .. })), "{outcome:?}");
+        world.nodes[members[1]].start().await;
+        assert_eq!(settling.ledgers.seal(ledger).await.unwrap().end, end);
+        assert!(process(&world).heal_once().await, "and it is made good");
+        assert!((0..end.0).all(|entry| world.nodes[members[0]].payload(ledger.0, entry).is_some()));
+    });
+}
+
+/// S1. A ledger is closed, all bookies come back with damaged disks, which may have lost its fence, and the old writer goes on.
+#[test]
+fn a_fence_outlives_damage_to_all_disks() {
+    script(3, async |world| {
+        let (writing, settling) = (process(&world), process(&world));
+        let mut writer = create(&writing).await;
+        let mut end = EntryId::FIRST;
+        for _ in 0..10 {
+            end = publish(writer.as_mut(), 1).await;
+        }
+        assert_eq!(settling.ledgers.seal(writer.ledger()).await.unwrap().end, end);
+        for node in &world.nodes {
+            node.end(true);
+            while !node.damage() {}
+            node.start().await;
+        }
         let outcome = late_append(writer.as_mut()).await;
         assert!(matches!(outcome, Err(LedgerError::Fenced { .. })), "{outcome:?}");
     });

@@ -8,7 +8,7 @@ use metadata::MemoryStore;
 use parking_lot::Mutex;
 use proto::BookieId;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::book::Book;
 use crate::chance::Chance;
@@ -47,17 +47,19 @@ struct Running {
 pub(crate) struct Outcome {
     pub(crate) trace: u64,
     pub(crate) confirmed: u64,
+    pub(crate) lived: Duration,
     pub(crate) seen: BTreeMap<&'static str, u64>,
 }
 
 /// One world from its beginning to its end, on this thread alone.
 pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Outcome {
     in_paused_time(async {
+        let begun = Instant::now();
         let world = World::new(seed, defect);
         let _lines = Lines(world.chance.clone());
         world.live().await;
         let (trace, confirmed) = (world.chance.trace(), world.book.confirmed_entries());
-        Outcome { trace, confirmed, seen: world.chance.seen() }
+        Outcome { trace, confirmed, lived: begun.elapsed(), seen: world.chance.seen() }
     })
 }
 
@@ -169,10 +171,14 @@ impl World {
             self.running.lock().push(running);
         }
         let loses = self.policy.ensemble as usize + 1 < self.nodes.len() && self.chance.happens(2);
+        // With two copies at least, what one has lost is there as long as nobody else loses anything before it is made good.
+        let damages = !loses && self.chance.happens(2);
         let loss = async {
             if loses {
                 sleep(self.chance.millis(20_000, 100_000)).await;
                 self.lose_a_bookie().await;
+            } else if damages {
+                self.damage_bookies(TROUBLE).await;
             }
         };
         tokio::join!(self.suffer(TROUBLE), loss);

@@ -25,14 +25,14 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 const REPAIRED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A cluster under load.
-struct Scene {
-    cluster: Cluster,
-    records: Records,
-    load: Load,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) records: Records,
+    pub(crate) load: Load,
 }
 
 impl Scene {
-    async fn start(place: &std::path::Path, bookies: usize, settings: &[&str]) -> Self {
+    pub(crate) async fn start(place: &std::path::Path, bookies: usize, settings: &[&str]) -> Self {
         let mut shape = Shape { bookies, ..Shape::default() };
         shape.broker_settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
         let cluster = Cluster::start(place, &shape).await.expect("the cluster starts");
@@ -43,7 +43,7 @@ impl Scene {
         scene
     }
 
-    async fn receipts(&self, count: u64, why: &str) {
+    pub(crate) async fn receipts(&self, count: u64, why: &str) {
         self.load.receipts_grow_by(count, why).await.expect("an ack quorum lives");
     }
 
@@ -72,7 +72,7 @@ impl Scene {
     }
 
     /// Reads every copy of every closed ledger from its bookies. Says how many ledgers there were.
-    async fn audit(&self) -> usize {
+    pub(crate) async fn audit(&self) -> usize {
         let audits = self.records.audit().await.expect("its bookies answer");
         // One that was slow when its ledger was closed is marked, and its turn comes.
         let is_whole = |held: &Held| held.answered && (held.marked || !held.is_bad());
@@ -90,7 +90,7 @@ impl Scene {
         self.load.restarted();
     }
 
-    async fn ends_well(self) -> (Cluster, Report) {
+    pub(crate) async fn ends_well(self) -> (Cluster, Report) {
         let report = self.load.finish().await.expect("all is read back");
         println!("{report}");
         assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");

@@ -6,6 +6,7 @@ mod clients;
 mod configuration;
 mod dashboards;
 mod faults;
+mod limbo;
 mod one_binary;
 mod programs; // How programs of others are run.
 mod promises; // What must hold.
