@@ -150,6 +150,13 @@ pub struct JournalError {
     pub source: Arc<io::Error>,
 }
 
+impl JournalError {
+    /// There was no room, by itself or because of a quota.
+    pub(crate) fn is_full(&self) -> bool {
+        crate::disk::is_full(&self.source)
+    }
+}
+
 impl From<JournalError> for OpenError {
     fn from(JournalError { path, doing, source }: JournalError) -> Self {
         Self::Disk { path, doing, source }

@@ -11,6 +11,7 @@ use proto::records::{BookieAvailability, BookieRecord, ClusterRecord};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::SegmentId;
+use crate::fullness::Capacity;
 use crate::identity::Identity;
 
 /// Long enough for a pause of the process, short enough that new ledgers soon avoid a dead bookie.
@@ -89,17 +90,25 @@ async fn get<M: Message + Default>(metadata: &dyn MetadataStore, key: Key) -> Re
     }
 }
 
-/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again.
+/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again, and what `capacity` says is
+/// told when it changes notably.
 pub async fn keep_available(
     metadata: Arc<dyn MetadataStore>,
     identity: Identity,
-    availability: BookieAvailability,
+    mut availability: BookieAvailability,
+    capacity: impl Fn() -> Capacity + Send,
     health: Health,
     drain: Drain,
 ) {
     let mut announced = false;
     while !drain.is_requested() {
-        let mut lease = match announce(metadata.as_ref(), &identity, &availability).await {
+        let mut told = capacity();
+        let announced_now = async {
+            let lease = metadata.lease(LEASE).await?;
+            announce(metadata.as_ref(), &identity, &mut availability, told, &lease).await?;
+            Ok::<_, Error>(lease)
+        };
+        let mut lease = match announced_now.await {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(%error, "cannot register as available");
@@ -115,12 +124,25 @@ pub async fn keep_available(
             announced = true;
             tracing::info!(bookie = %identity.bookie, address = availability.address, "registered");
         }
-        tokio::select! {
-            () = drain.requested() => {
-                lease.revoke().await;
-                return;
+        loop {
+            tokio::select! {
+                () = drain.requested() => {
+                    lease.revoke().await;
+                    return;
+                }
+                () = lease.lost() => {
+                    health.failing("registration", "the lease was lost");
+                    break;
+                }
+                () = tokio::time::sleep(PAUSE) => {}
             }
-            () = lease.lost() => health.failing("registration", "the lease was lost"),
+            let now = capacity();
+            if now.is_news_after(&told) {
+                match announce(metadata.as_ref(), &identity, &mut availability, now, &lease).await {
+                    Ok(()) => told = now,
+                    Err(error) => tracing::warn!(%error, "cannot tell how full the disk is"), // Else the lease's end tells.
+                }
+            }
         }
     }
 }
@@ -128,9 +150,12 @@ pub async fn keep_available(
 async fn announce(
     metadata: &dyn MetadataStore,
     identity: &Identity,
-    availability: &BookieAvailability,
-) -> Result<metadata::Lease, Error> {
-    let lease = metadata.lease(LEASE).await?;
+    availability: &mut BookieAvailability,
+    capacity: Capacity,
+    lease: &metadata::Lease,
+) -> Result<(), Error> {
+    let Capacity { read_only, room } = capacity;
+    (availability.read_only, availability.free_bytes, availability.total_bytes) = (read_only, room.free, room.total);
     let put = Operation::Put {
         key: keys::bookie_available(&identity.bookie).into(),
         value: availability.encode_to_vec().into(),
@@ -139,5 +164,5 @@ async fn announce(
         lease: Some(lease.id()),
     };
     metadata.commit(Transaction::new(vec![put])).await?;
-    Ok(lease)
+    Ok(())
 }

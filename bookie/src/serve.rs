@@ -85,7 +85,9 @@ pub async fn serve(
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
     let availability = availability(&identity, &address, &http_address, &config.rack);
-    let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());
+    let told = bookie.handle();
+    let capacity = move || told.capacity();
+    let registration = keep_available(metadata, identity, availability, capacity, health.clone(), leaving.clone());
     let registration = AbortOnDropHandle::new(tokio::spawn(registration));
     let stopping = Drain::new();
     let mut server = AbortOnDropHandle::new(tokio::spawn(service::serve(listener, bookie.handle(), stopping.clone())));

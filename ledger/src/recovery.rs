@@ -335,6 +335,7 @@ impl Recovery {
             digest: found.digest,
             recovery: true,
             payload: found.payload,
+            urgent: true,
         });
         true
     }

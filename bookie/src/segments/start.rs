@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::scan::{Scan, Window, scan};
 use super::seal::read_footer;
-use super::{HEADER_END, Options, Segments, Spares, manifest};
+use super::{HEADER_END, Options, Reserve, Segments, Spares, manifest};
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{
@@ -58,6 +58,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -
     let manifest = manifest::load(disk.as_ref(), identity, &names)?;
     let spares = sweep(disk.as_ref(), &manifest, &names, options.segment_bytes)
         .map_err(|error| OpenError::disk(disk.place(), "clear the leftovers in", error))?;
+    let reserve = Reserve::find(disk.as_ref(), &names, options.reserve_bytes)
+        .map_err(|error| OpenError::disk(disk.place(), "find the reserve in", error))?;
     let mut loaded = load_all(disk.as_ref(), identity, &manifest, &names)?;
     remove_unused(disk.as_ref(), &mut loaded)?;
     let ends = proven_ends(disk.as_ref(), &loaded)?;
@@ -72,7 +74,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, identity: &Identity, options: Options) -
     let synced = last.map_or(Place::default(), |(last, end)| Place { segment: last.segment, offset: *end });
     let (segment, sequence) = (index.next_segment(), index.next_sequence());
 
-    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, spares));
+    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, (spares, reserve)));
     let mut again = Vec::new();
     let mut seen = HashSet::new(); // A start that lost power while it appended again leaves records twice.
     for (segment, end) in loaded.iter().zip(&ends) {
@@ -98,7 +100,7 @@ fn sweep(disk: &dyn Disk, manifest: &Manifest, names: &[String], segment_bytes: 
         let Some(segment) = SegmentId::from_file_name(name) else { continue };
         let follows = !segment.is_sorted() && manifest.next <= segment;
         if !follows && !listed.contains(&segment) {
-            spares.free(disk, name)?;
+            spares.free(disk, name, true)?;
         }
     }
     Ok(spares)

@@ -29,7 +29,7 @@ impl From<Answer> for Reply {
             Status::NotHeld => Self::NotHeld,
             Status::Deleted => Self::Deleted,
             Status::Unknown => Self::Unknown,
-            Status::Fenced | Status::Invalid | Status::Busy => Self::Silence,
+            Status::Fenced | Status::Invalid | Status::Busy | Status::ReadOnly => Self::Silence,
         }
     }
 }

@@ -12,6 +12,7 @@ use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::s3_server;
 use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
+use tests::disk_full::{self, DiskFullRun};
 use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
 use tests::lines::{self, LinesRun};
@@ -144,6 +145,21 @@ enum Check {
         /// Seconds until a segment is rewritten.
         #[arg(long, default_value_t = 20)]
         rewrite_after_s: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Fills small disks by a producer, reads, kills, deletes topics, and waits until writes go on by themselves: needs root, mounts file
+    /// systems in memory.
+    DiskFull {
+        /// Three bookies, two brokers and etcd instead of standalone.
+        #[arg(long)]
+        cluster: bool,
+        /// MiB of the disk of each bookie.
+        #[arg(long, default_value_t = 512)]
+        disk_mib: u64,
+        /// Somebody else takes what the bookies leave, to the last block.
+        #[arg(long)]
+        to_the_last_block: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -432,6 +448,19 @@ async fn run(check: Check) -> Result<(), Failure> {
             match report.keeps_its_goals() {
                 true => Ok(()),
                 false => Err(Failure::internal("used files or sorted ledgers cost more than they should")),
+            }
+        }
+        Check::DiskFull { cluster, disk_mib, to_the_last_block, place } => {
+            if let Some(obstacle) = disk_full::obstacle() {
+                return Err(Failure::usage(format!("disk-full cannot run here: {obstacle}")));
+            }
+            let directory = place.prepare()?.directory.clone();
+            let run = DiskFullRun { cluster, disk_mib, to_the_last_block, directory };
+            let report = Box::pin(disk_full::fill_disks(&run)).await?;
+            print!("{report}");
+            match report.lost {
+                0 => Ok(()),
+                lost => Err(Failure::internal(format!("{lost} acknowledged messages are lost"))),
             }
         }
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {

@@ -126,6 +126,8 @@ impl Node {
                 rewrite_after: Duration::from_secs(5),
                 rewrite_rate: 1 << 20,
                 seed: self.chance.below(u64::MAX),
+                reserve_bytes: 0,
+                ..Options::default()
             };
             let store = Store::open(disk, &self.identity, options).expect("it starts");
             let store = match state.defect {
