@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 
 use crate::disk::Room;
 
-/// Below so much, or a 16th of what there is if that is less, no entries are taken whatever the percentage says.
-const FREE_MIN: u64 = 16 << 20;
-const SHARE_MIN: u64 = 16;
+/// Below a segment and so much, or a quarter of what there is if that is less, no entries are taken whatever the percentage says: there
+/// must be room to rewrite one.
+const FREE_MIN: u64 = 8 << 20;
+const SHARE_MIN: u64 = 4;
 /// Down to here, or a quarter of what is kept, what is urgent is taken and rewriting goes on.
 const FREE_LAST: u64 = 4 << 20;
 const SHARE_LAST: u64 = 4;
@@ -44,6 +45,7 @@ impl Capacity {
 pub(crate) struct Fullness {
     /// In use, from which on no entries are taken.
     percent: u64,
+    free_min: u64,
     // Asked for each add. Only `state` decides.
     read_only: AtomicBool,
     urgent: AtomicBool,
@@ -60,10 +62,12 @@ struct State {
 }
 
 impl Fullness {
-    pub(crate) fn new(percent: u8) -> Self {
+    /// Of a store with segments of this size.
+    pub(crate) fn new(percent: u8, segment_bytes: u64) -> Self {
         let room = Room { free: u64::MAX, total: u64::MAX };
         Self {
             percent: percent.into(),
+            free_min: segment_bytes + FREE_MIN,
             read_only: AtomicBool::new(false),
             urgent: AtomicBool::new(true),
             state: Mutex::new(State { room, refused: false, rest_until: Duration::ZERO }),
@@ -92,7 +96,7 @@ impl Fullness {
 
     fn margin(&self, total: u64) -> u64 {
         let share = total / 100 * (100 - self.percent.min(100));
-        share.max(FREE_MIN.min(total / SHARE_MIN))
+        share.max(self.free_min.min(total / SHARE_MIN))
     }
 
     /// What neither urgent entries nor rewriting take.
@@ -158,6 +162,7 @@ mod tests {
     use super::*;
 
     const GIB: u64 = 1 << 30;
+    const SEGMENT: u64 = 64 << 20;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn look(fullness: &Fullness, free: u64, now: Duration) -> bool {
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn it_closes_at_one_mark_and_opens_at_another() {
-        let fullness = Fullness::new(95);
+        let fullness = Fullness::new(95, SEGMENT);
         assert!(!look(&fullness, 5 * GIB, SECOND));
         assert!(look(&fullness, 5 * GIB - 1, SECOND * 2));
         assert!(look(&fullness, 10 * GIB - 1, SECOND * 3), "between the marks it stays as it is");
@@ -179,7 +184,7 @@ mod tests {
     /// A quota may refuse what the file system says is free.
     #[test]
     fn after_a_write_without_room_it_rests_whatever_the_disk_says() {
-        let fullness = Fullness::new(95);
+        let fullness = Fullness::new(95, SEGMENT);
         assert!(!look(&fullness, 50 * GIB, SECOND));
         fullness.refused();
         assert!(fullness.is_read_only());
@@ -190,14 +195,14 @@ mod tests {
 
     #[test]
     fn rewriting_leaves_room_to_the_journal_and_the_last_of_it_to_nobody() {
-        let fullness = Fullness::new(95);
+        let fullness = Fullness::new(95, SEGMENT);
         assert!(!look(&fullness, 50 * GIB, SECOND));
         assert_eq!(fullness.kept_from_passes(), 256 << 20);
         assert!(look(&fullness, 4 * GIB, SECOND));
         assert_eq!(fullness.kept_from_passes(), 4 << 20);
         fullness.note(Room { free: 64 << 20, total: 64 << 20 });
         fullness.reconsider(SECOND);
-        assert_eq!(fullness.kept_from_passes(), 8 << 20, "less on a small disk");
+        assert_eq!(fullness.kept_from_passes(), 32 << 20, "less on a small disk");
     }
 
     #[test]
@@ -211,8 +216,8 @@ mod tests {
 
     #[test]
     fn what_is_urgent_goes_on_until_hardly_anything_is_left() {
-        let fullness = Fullness::new(95);
-        for (total, last) in [(GIB, 4 << 20), (64 << 20, 1 << 20)] {
+        let fullness = Fullness::new(95, SEGMENT);
+        for (total, last) in [(GIB, 4 << 20), (32 << 20, 2 << 20)] {
             fullness.note(Room { free: last, total });
             assert!(fullness.is_read_only() && fullness.takes_urgent());
             fullness.note(Room { free: last - 1, total });
@@ -222,10 +227,13 @@ mod tests {
 
     #[test]
     fn a_small_disk_keeps_more_than_the_percentage_and_any_percentage_can_be_left_again() {
-        let small = |free| Room { free, total: 64 << 20 };
-        assert!(Fullness::new(99).is_too_little(small(3 << 20)) && !Fullness::new(99).is_too_little(small(4 << 20)));
+        let (small, fullness) = (|free, total| Room { free, total }, Fullness::new(99, SEGMENT));
+        assert!(fullness.is_too_little(small((72 << 20) - 1, GIB)) && !fullness.is_too_little(small(72 << 20, GIB)));
+        assert!(
+            fullness.is_too_little(small((8 << 20) - 1, 32 << 20)) && !fullness.is_too_little(small(8 << 20, 32 << 20))
+        );
         for percent in 1..=99 {
-            let fullness = Fullness::new(percent);
+            let fullness = Fullness::new(percent, SEGMENT);
             fullness.note(Room { free: 0, total: 100 * GIB });
             assert!(!look(&fullness, 100 * GIB - 1, SECOND), "{percent}");
         }

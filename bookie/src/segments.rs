@@ -66,7 +66,7 @@ impl Default for Options {
             rewrite_after: Duration::from_secs(5 * 60),
             rewrite_rate: 64 << 20,
             read_only_percent: 95,
-            reserve_bytes: 16 << 20,
+            reserve_bytes: 32 << 20,
             seed: 0,
         }
     }
@@ -105,7 +105,8 @@ impl Segments {
         index: Index,
         (spares, reserve): (Spares, Reserve),
     ) -> Self {
-        let (caches, fullness) = (Caches::new(options.cache_bytes), Fullness::new(options.read_only_percent));
+        let caches = Caches::new(options.cache_bytes);
+        let fullness = Fullness::new(options.read_only_percent, options.segment_bytes);
         let (index, files, traffic) = (RwLock::new(index), Mutex::default(), Traffic::default());
         let segments = Self { disk, identity, options, index, caches, files, spares, reserve, fullness, traffic };
         segments.measure();

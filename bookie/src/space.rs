@@ -33,6 +33,10 @@ use crate::traffic::Traffic;
 
 /// How often it is looked for work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two pieces of the reserve, so that nobody feels it.
+const GROW_EVERY: Duration = Duration::from_millis(250);
+/// Of the thread, while the reserve cannot be grown.
+const WAIT_MIN: Duration = Duration::from_millis(100);
 /// After a failure.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -127,7 +131,7 @@ impl Space {
         if self.grow_reserve(now) {
             return Turn::Worked;
         }
-        Turn::Wait(self.look_at.saturating_sub(now))
+        Turn::Wait(self.look_at.min(self.grow_at).saturating_sub(now).max(WAIT_MIN))
     }
 
     /// One piece, while there is room for more than this.
@@ -137,7 +141,7 @@ impl Space {
             return false;
         }
         let (grown, wait) = match reserve.grow(disk.as_ref(), fullness.room()) {
-            Ok(true) => (true, Duration::ZERO),
+            Ok(true) => (true, GROW_EVERY),
             Ok(false) => (false, LOOK_EVERY),
             Err(error) => {
                 tracing::warn!(%error, "the reserve for a full disk cannot be made");
@@ -219,9 +223,7 @@ impl Space {
             usable: fullness.room().free.saturating_sub(fullness.kept_from_passes()),
             pressed: fullness.is_read_only(),
         };
-        let Some(Choice { segments, major }) = choose(&candidates, room, &self.segments.options) else {
-            return false;
-        };
+        let Some(Choice { segments, major }) = self.choose(&candidates, room) else { return false };
         match Pass::begin(&self.segments, segments, self.next) {
             Ok(pass) => {
                 let Traffic { minor_passes, major_passes, .. } = &self.segments.traffic;
@@ -231,6 +233,19 @@ impl Space {
             Err(fault) => self.note(&fault, now),
         }
         true
+    }
+
+    /// On a full disk at the expense of the reserve, if there is nothing else: a pass gives back more than it takes.
+    fn choose(&self, candidates: &[Candidate], room: Room) -> Option<Choice> {
+        let Segments { options, reserve, .. } = &*self.segments;
+        let chosen = choose(candidates, room, options);
+        if chosen.is_some() || !room.pressed {
+            return chosen;
+        }
+        let usable = room.usable.saturating_add(reserve.length());
+        let chosen = choose(candidates, Room { usable, ..room }, options)?;
+        while reserve.release() {}
+        Some(chosen)
     }
 
     fn advance(&mut self, now: Duration) {

@@ -14,7 +14,7 @@ use rand::{RngCore, SeedableRng};
 
 use crate::client::{ClientError, Event, ProducerId, Publisher, Subscriber, Subscription};
 use crate::cluster::{Admin, Bookie, Cluster, Shape, Standalone};
-use crate::deadline::eventually;
+use crate::deadline::{eventually, under_load_for};
 
 /// The first stays, the others are deleted.
 const TOPICS: usize = 4;
@@ -50,7 +50,7 @@ pub struct DiskFullReport {
     pub kept: u64,
     /// and of these, those that could not be read at the end.
     pub lost: u64,
-    /// Until a bookie was read-only and nothing was acknowledged.
+    /// Until every bookie was read-only.
     pub full_after: Duration,
     /// Free bytes per disk then.
     pub free_when_full: Vec<u64>,
@@ -238,7 +238,7 @@ impl Writer {
             Err(_) => Ok(false),
             Ok(Err(error)) if error.passes() => {
                 (self.open, self.sent) = (None, Vec::new());
-                tokio::time::sleep(PAUSE).await;
+                under_load_for(PAUSE).await;
                 Ok(false)
             }
             Ok(Err(error)) => Err(error.into()),
@@ -274,7 +274,7 @@ async fn read(
         let attempt = read_on(addresses, subscription, &mut missing);
         match tokio::time::timeout_at(end.into(), attempt).await {
             Ok(Ok(())) | Err(_) => break,
-            Ok(Err(error)) if error.passes() => tokio::time::sleep(PAUSE).await,
+            Ok(Err(error)) if error.passes() => under_load_for(PAUSE).await,
             Ok(Err(error)) => return Err(error.into()),
         }
     }
@@ -373,16 +373,23 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
 /// Publishes to all topics in turn until nothing is acknowledged any more.
 async fn fill_until_refused(servers: &Servers, writers: &mut [Writer]) -> Result<Duration, Failure> {
     let began = Instant::now();
-    let mut heard = Instant::now();
+    let (mut heard, mut rounds, mut full_after) = (Instant::now(), 0_u64, None);
     while began.elapsed() < FULL_WITHIN {
         let silent = SILENCE < heard.elapsed();
+        rounds += 1;
+        if full_after.is_none() && (silent || rounds.is_multiple_of(64)) && servers.writable().await? == 0 {
+            full_after = Some(began.elapsed());
+        }
         for writer in writers.iter_mut() {
             if writer.step().await? {
                 heard = Instant::now();
             }
         }
-        if silent && SILENCE < heard.elapsed() && servers.writable().await.is_ok_and(|writable| writable == 0) {
-            return Ok(heard - began);
+        if silent
+            && SILENCE < heard.elapsed()
+            && let Some(full_after) = full_after
+        {
+            return Ok(full_after);
         }
     }
     Err(Failure::internal("the disks do not become full"))

@@ -125,6 +125,43 @@ enum Check {
     Stores(Stores),
     #[command(flatten)]
     Image(Image),
+    #[command(flatten)]
+    Disks(Disks),
+    /// Measures a running server under pulsar-perf and prints rows of a table.
+    Speed {
+        /// Of the server.
+        #[arg(long, default_value = "pulsar://127.0.0.1:6650")]
+        url: String,
+        /// Its admin interface.
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        admin: String,
+        /// All processes of the server.
+        #[arg(long, value_delimiter = ',', required = true)]
+        pids: Vec<u32>,
+        /// The command that is pulsar-perf.
+        #[arg(long, default_value = "pulsar-perf")]
+        perf: String,
+        /// Seconds measured for each workload.
+        #[arg(long, default_value_t = 25)]
+        seconds: u64,
+        /// Seconds of load before them.
+        #[arg(long, default_value_t = 20)]
+        warm_up: u64,
+        /// Only workloads whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// How often a byte is stored.
+        #[arg(long, default_value_t = 1)]
+        copies: u32,
+        /// HTTP interfaces of its bookies (of standalone: its own), to tell what their journals wrote.
+        #[arg(long, value_delimiter = ',')]
+        bookies: Vec<String>,
+    },
+}
+
+/// What has to do with the disks of bookies.
+#[derive(Debug, Subcommand)]
+enum Disks {
     /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
     Space {
         /// MiB published into files that were used before.
@@ -162,36 +199,6 @@ enum Check {
         to_the_last_block: bool,
         #[command(flatten)]
         place: Place,
-    },
-    /// Measures a running server under pulsar-perf and prints rows of a table.
-    Speed {
-        /// Of the server.
-        #[arg(long, default_value = "pulsar://127.0.0.1:6650")]
-        url: String,
-        /// Its admin interface.
-        #[arg(long, default_value = "http://127.0.0.1:8080")]
-        admin: String,
-        /// All processes of the server.
-        #[arg(long, value_delimiter = ',', required = true)]
-        pids: Vec<u32>,
-        /// The command that is pulsar-perf.
-        #[arg(long, default_value = "pulsar-perf")]
-        perf: String,
-        /// Seconds measured for each workload.
-        #[arg(long, default_value_t = 25)]
-        seconds: u64,
-        /// Seconds of load before them.
-        #[arg(long, default_value_t = 20)]
-        warm_up: u64,
-        /// Only workloads whose name contains this.
-        #[arg(long, default_value = "")]
-        only: String,
-        /// How often a byte is stored.
-        #[arg(long, default_value_t = 1)]
-        copies: u32,
-        /// HTTP interfaces of its bookies (of standalone: its own), to tell what their journals wrote.
-        #[arg(long, value_delimiter = ',')]
-        bookies: Vec<String>,
     },
 }
 
@@ -438,7 +445,18 @@ async fn run(check: Check) -> Result<(), Failure> {
         }
         Check::Stores(check) => Box::pin(run_with_stores(check)).await,
         Check::Image(check) => Box::pin(run_of_image(check)).await,
-        Check::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
+        Check::Disks(check) => Box::pin(run_with_disks(check)).await,
+        Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
+            let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
+            Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
+                .await
+        }
+    }
+}
+
+async fn run_with_disks(check: Disks) -> Result<(), Failure> {
+    match check {
+        Disks::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
             let ground = place.prepare()?;
             let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
             let (rewrite_after, directory) = (Duration::from_secs(rewrite_after_s), ground.directory.clone());
@@ -450,7 +468,7 @@ async fn run(check: Check) -> Result<(), Failure> {
                 false => Err(Failure::internal("used files or sorted ledgers cost more than they should")),
             }
         }
-        Check::DiskFull { cluster, disk_mib, to_the_last_block, place } => {
+        Disks::DiskFull { cluster, disk_mib, to_the_last_block, place } => {
             if let Some(obstacle) = disk_full::obstacle() {
                 return Err(Failure::usage(format!("disk-full cannot run here: {obstacle}")));
             }
@@ -462,11 +480,6 @@ async fn run(check: Check) -> Result<(), Failure> {
                 0 => Ok(()),
                 lost => Err(Failure::internal(format!("{lost} acknowledged messages are lost"))),
             }
-        }
-        Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
-            let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
-            Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
-                .await
         }
     }
 }
