@@ -26,6 +26,8 @@ const FULL_WITHIN: Duration = Duration::from_secs(300);
 const READ_WITHIN: Duration = Duration::from_secs(60);
 const SPACE_WITHIN: Duration = Duration::from_secs(120);
 const WRITES_WITHIN: Duration = Duration::from_secs(120);
+/// What a bookie keeps on any but a small disk.
+const RESERVE: u64 = 32 << 20;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How much and where.
@@ -193,6 +195,18 @@ impl Servers {
         Ok(began.elapsed())
     }
 
+    /// Waits until each bookie has made so much of its reserve, or all of it.
+    async fn have_a_reserve(&self, wanted: u64) -> Result<(), Failure> {
+        eventually("bookies have something in reserve", SPACE_WITHIN, async || {
+            for bookie in self.bookies() {
+                let kept = bookie.metric("bookie_reserve_bytes").await.ok()?;
+                (wanted.min(RESERVE) as f64 <= kept).then_some(())?;
+            }
+            Some(())
+        })
+        .await
+    }
+
     /// How many bookies take entries.
     async fn writable(&self) -> Result<usize, Failure> {
         let mut writable = 0;
@@ -305,9 +319,8 @@ async fn read_on(
 
 /// Fills, reads, kills, deletes, and waits for writes to go on.
 pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> {
-    let number_of_disks = if check.cluster { 3 } else { 1 };
     let name = if check.cluster { "bookie" } else { "data" };
-    let disks: Result<Vec<Disk>, Failure> = (0..number_of_disks)
+    let disks: Result<Vec<Disk>, Failure> = (0..if check.cluster { 3 } else { 1 })
         .map(|number| Disk::mount(&check.directory.join(format!("{name}-{number}")), check.disk_mib))
         .collect();
     let disks = disks?;
@@ -317,6 +330,7 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     } else {
         Servers::One(Box::new(Standalone::start_with(&check.directory, &disks[0].at.join("data"), &[]).await?))
     };
+    servers.have_a_reserve((check.disk_mib << 20) / 16).await?;
     let mut report = DiskFullReport::default();
     let mut writers: Vec<Writer> = (0..TOPICS).map(|number| Writer::new(servers.addresses(), number)).collect();
     report.full_after = fill_until_refused(&servers, &mut writers).await?;
@@ -327,16 +341,30 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
         disks.iter().try_for_each(Disk::fill)?;
     }
     let mut kept = writers.swap_remove(0);
-    let acknowledged = kept.acknowledged.clone();
-    let stays = topic(0);
-    let missing = read(&servers.addresses(), &Subscription::durable(&stays, "while-full"), &acknowledged).await?;
-    report.read_while_full = (acknowledged.len() - missing.len()) as u64;
+    let (stays, full) = (topic(0), kept.acknowledged.clone());
+    let missing = read(&servers.addresses(), &Subscription::durable(&stays, "while-full"), &full).await?;
+    report.read_while_full = (full.len() - missing.len()) as u64;
     report.started_again_in = servers.killed_and_started().await?;
-    kept.open = None;
-    kept.sent.clear();
-    report.acknowledged = writers.iter().chain([&kept]).map(|writer| writer.acknowledged.len() as u64).sum();
-
+    (kept.open, kept.sent) = (None, Vec::new());
+    report.acknowledged = writers.iter().map(|writer| writer.acknowledged.len() as u64).sum();
     drop(writers);
+
+    delete_and_resume(&servers, &mut kept, &mut report).await?;
+    if check.to_the_last_block {
+        disks.iter().try_for_each(Disk::clear)?;
+    }
+    for _ in 0..200 {
+        kept.step().await?;
+    }
+    report.kept = kept.acknowledged.len() as u64;
+    report.acknowledged += report.kept;
+    let missing = read(&servers.addresses(), &Subscription::reader(&stays), &kept.acknowledged).await?;
+    report.lost = missing.len() as u64;
+    Ok(report)
+}
+
+/// Deletes all topics but the first, and waits for space and for a receipt.
+async fn delete_and_resume(servers: &Servers, kept: &mut Writer, report: &mut DiskFullReport) -> Result<(), Failure> {
     let before = kept.acknowledged.len();
     let deleted = Instant::now();
     for number in 1..TOPICS {
@@ -345,7 +373,7 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
         eventually("a topic is deleted", SPACE_WITHIN, async || admin.delete(&path).await.ok()).await?;
     }
     eventually("bookies take entries again", SPACE_WITHIN, async || {
-        (servers.writable().await.ok()? == number_of_disks).then_some(())
+        (servers.writable().await.ok()? == servers.bookies().len()).then_some(())
     })
     .await?;
     report.space_after = deleted.elapsed();
@@ -357,17 +385,7 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
         }
     }
     report.writes_after = resumed.elapsed();
-    if check.to_the_last_block {
-        disks.iter().try_for_each(Disk::clear)?;
-    }
-    for _ in 0..200 {
-        kept.step().await?;
-    }
-    report.acknowledged += (kept.acknowledged.len() - before) as u64;
-    report.kept = kept.acknowledged.len() as u64;
-    let missing = read(&servers.addresses(), &Subscription::reader(&stays), &kept.acknowledged).await?;
-    report.lost = missing.len() as u64;
-    Ok(report)
+    Ok(())
 }
 
 /// Publishes to all topics in turn until nothing is acknowledged any more.

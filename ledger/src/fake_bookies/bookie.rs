@@ -47,7 +47,7 @@ impl FakeBookie {
             Some(request::Body::Add(add)) => {
                 let status = match self.adds_refused {
                     Some(refused) => refused,
-                    None if self.read_only && !add.urgent && !(ledger.fenced && !add.recovery) => Status::ReadOnly,
+                    None if self.read_only && !add.urgent && (add.recovery || !ledger.fenced) => Status::ReadOnly,
                     None => Self::add(ledger, request.ledger, add),
                 };
                 answer.set_status(status);
