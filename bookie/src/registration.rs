@@ -6,7 +6,7 @@ use daemon::{Drain, Health};
 use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
 use prost::Message;
 use proto::keys;
-use proto::records::{BookieAvailability, BookieRecord, ClusterRecord};
+use proto::records::{BookieAvailability, BookieRecord, BookieStanding, ClusterRecord};
 
 use crate::disk::Disk;
 use crate::error::OpenError;
@@ -52,7 +52,11 @@ pub async fn identify(
         }
     };
     let key = Key::from(keys::bookie(&identity.bookie));
-    if get::<BookieRecord>(metadata, key.clone()).await?.is_none() {
+    let known = get::<BookieRecord>(metadata, key.clone()).await?;
+    if known.as_ref().is_some_and(|record| record.standing() == BookieStanding::Retired) {
+        return Err(OpenError::Retired { place, bookie: identity.bookie.to_string() });
+    }
+    if known.is_none() {
         let names = disk.list().map_err(|error| OpenError::disk(place.clone(), "list", error))?;
         // Without data it is a first start that was cut short before it had registered.
         if names.iter().any(|name| SegmentId::from_file_name(name).is_some()) {
