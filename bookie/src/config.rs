@@ -37,6 +37,9 @@ pub struct Config {
     /// Bytes read and written per second to rewrite segments, at most. About a quarter of what the disk can move: less delays what is
     /// sorted and given back, more is felt by publishers.
     pub rewrite_bytes_per_s: ByteSize,
+    /// Percent of the file system in use, from which on the bookie is read-only: it takes no entries, while everything else goes on. It
+    /// takes them again once 5 percent more are free. Lower gives an operator more time to act.
+    pub read_only_percent: u8,
 }
 
 impl Default for Config {
@@ -54,6 +57,7 @@ impl Default for Config {
             cache_bytes: ByteSize::mib(32),
             rewrite_after_s: 300,
             rewrite_bytes_per_s: ByteSize::mib(64),
+            read_only_percent: 95,
         }
     }
 }
@@ -68,7 +72,9 @@ impl Config {
             cache_bytes,
             rewrite_after: Duration::from_secs(self.rewrite_after_s),
             rewrite_rate: self.rewrite_bytes_per_s.0,
+            read_only_percent: self.read_only_percent,
             seed,
+            ..Options::default()
         }
     }
 }
@@ -92,6 +98,8 @@ impl Settings for Config {
         problems.unless(self.segment_bytes <= ByteSize::mib(1024), "segment_bytes", "must be at most 1 GiB");
         problems.unless(ByteSize::mib(1) <= self.cache_bytes, "cache_bytes", "must be at least 1 MiB");
         problems.unless(self.rewrite_after_s <= 7 * 86_400, "rewrite_after_s", "must be at most a week, 604800");
+        let percent = (1..=99).contains(&self.read_only_percent);
+        problems.unless(percent, "read_only_percent", "must be between 1 and 99");
         let paced = ByteSize::mib(1) <= self.rewrite_bytes_per_s;
         problems.unless(paced, "rewrite_bytes_per_s", "must be at least 1 MiB, else no space comes back");
     }

@@ -41,13 +41,27 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes names durable.
     fn sync_directory(&self) -> io::Result<()>;
-    /// Bytes that can still be written.
-    fn room(&self) -> io::Result<u64>;
+    /// How full it is.
+    fn room(&self) -> io::Result<Room>;
+}
+
+/// Bytes of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// That can still be written.
+    pub free: u64,
+    /// Of all there is.
+    pub total: u64,
+}
+
+/// Whether a write found no room, by itself or because of a quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An open file. Bytes must be aligned as an [`AlignedBuffer`] is.
 pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
-    /// Writes all of `bytes`. What lies between the old end and `offset` reads as zeros.
+    /// Writes all of `bytes`. What lies between the old end and `offset` reads as zeros. An error may leave a part of them written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Fills `bytes` as far as the file goes and says how far that was.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;

@@ -53,6 +53,15 @@ pub enum OpenError {
         /// Its identity.
         bookie: String,
     },
+    /// An operator has taken it out of service for good: others hold what it held.
+    #[error("{}: bookie {bookie} is retired and never starts again; its entries are on other bookies; to start a new bookie, choose an \
+             empty `data_dir`", .place.display())]
+    Retired {
+        /// The directory.
+        place: PathBuf,
+        /// Its identity.
+        bookie: String,
+    },
     /// Written by a version of this program that this one does not read.
     #[error("{}: format version {found}, but this program reads version {known}; start a newer program", .path.display())]
     Version {
@@ -124,6 +133,7 @@ impl OpenError {
             | Self::OtherCluster { .. }
             | Self::OtherBookie { .. }
             | Self::Forgotten { .. }
+            | Self::Retired { .. }
             | Self::Version { .. }
             | Self::Disk { .. }
             | Self::Metadata(_) => false,
@@ -144,6 +154,7 @@ impl From<OpenError> for Failure {
             | OpenError::OtherCluster { .. }
             | OpenError::OtherBookie { .. }
             | OpenError::Forgotten { .. }
+            | OpenError::Retired { .. }
             | OpenError::Version { .. } => Self::usage(error),
             OpenError::ManifestMissing { .. }
             | OpenError::SegmentMissing { .. }
@@ -173,6 +184,13 @@ pub struct JournalError {
     pub doing: &'static str,
     /// Why.
     pub source: Arc<io::Error>,
+}
+
+impl JournalError {
+    /// There was no room, by itself or because of a quota.
+    pub(crate) fn is_full(&self) -> bool {
+        crate::disk::is_full(&self.source)
+    }
 }
 
 impl From<JournalError> for OpenError {

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::disk::Disk;
 use crate::error::{JournalError, OpenError};
+use crate::fullness::Capacity;
 use crate::identity::Identity;
 use crate::journal::{BATCH_BYTES, Journal};
 use crate::metrics::Counters;
@@ -90,6 +91,13 @@ impl Handle {
     #[must_use]
     pub fn is_in_limbo(&self) -> bool {
         !self.shared.segments.index.read().limbo.is_empty()
+    }
+
+    /// What its disk allows.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        let fullness = &self.shared.segments.fullness;
+        Capacity { read_only: fullness.is_read_only(), room: fullness.room() }
     }
 
     /// Why the disk failed under the journal, if it has.

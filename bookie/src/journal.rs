@@ -11,7 +11,7 @@ use proto::bookie::{Add, Status};
 use proto::digest::entry_digest;
 use proto::{EntryId, LedgerId};
 
-use crate::disk::{AlignedBuffer, BLOCK, whole_blocks};
+use crate::disk::{AlignedBuffer, BLOCK, is_full, whole_blocks};
 use crate::error::JournalError;
 use crate::format::{BATCH_HEADER, BatchHead, IndexEntry, Kind, Place, Record, RowFlags, SegmentId};
 use crate::index::{Extent, Index};
@@ -19,6 +19,8 @@ use crate::segments::{Active, HEADER_END, Keeper, Recovered, Segments};
 
 /// Bytes one batch should carry: beyond this a sync takes longer and moves hardly more.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
+/// How often the journal asks how full the disk is, in bytes that it has written.
+const MEASURE_BYTES: u64 = 4 << 20;
 /// The largest payload of an entry: above every message that a broker takes.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 
@@ -50,6 +52,8 @@ impl Verdict {
         Self { status, reason }
     }
 }
+
+const READ_ONLY: Verdict = Verdict::new(Status::ReadOnly, "the disk is full, and the bookie read-only");
 
 impl Order {
     /// An add whose bytes are what its writer meant. Not for the journal's thread: it reads the whole payload.
@@ -88,6 +92,15 @@ struct Batch {
     bytes: usize,
 }
 
+/// Why a batch was not written.
+#[derive(Debug)]
+enum Unwritten {
+    /// There was no room. Nothing of it counts, and the journal may go on.
+    Full(JournalError),
+    /// Only a new start knows what is durable.
+    Failed(JournalError),
+}
+
 /// What the batch will have changed about a ledger.
 #[derive(Debug, Clone, Copy, Default)]
 struct InBatch {
@@ -109,6 +122,8 @@ pub(crate) struct Journal {
     synced: Place,
     buffer: AlignedBuffer,
     pub(crate) bytes_written: u64,
+    /// Of these, when the disk was asked last.
+    measured_at: u64,
     #[cfg(feature = "defects")]
     pub(crate) planted: crate::defects::Planted,
 }
@@ -128,6 +143,7 @@ impl Journal {
             synced,
             buffer: AlignedBuffer::with_capacity(2 * BATCH_BYTES),
             bytes_written: 0,
+            measured_at: 0,
             #[cfg(feature = "defects")]
             planted: crate::defects::Planted::default(),
         };
@@ -135,11 +151,11 @@ impl Journal {
         for (record, payload) in again {
             batch.push(record, payload);
             if BATCH_BYTES <= batch.bytes {
-                journal.write(&std::mem::take(&mut batch))?;
+                journal.write_for_sure(&std::mem::take(&mut batch))?;
             }
         }
         if !batch.records.is_empty() {
-            journal.write(&batch)?;
+            journal.write_for_sure(&batch)?;
         }
         Ok((journal, keeper))
     }
@@ -148,13 +164,68 @@ impl Journal {
     /// each. After an error nothing may be answered, by this journal or about it.
     pub(crate) fn step(&mut self, orders: Vec<Order>) -> Result<Vec<Verdict>, JournalError> {
         let mut batch = Batch::default();
+        let adds: Vec<bool> = orders.iter().map(|order| matches!(order, Order::Add { .. })).collect();
         let index = self.segments.index.read();
-        let verdicts = orders.into_iter().map(|order| self.judge(&index, &mut batch, order)).collect();
+        let mut verdicts: Vec<Verdict> =
+            orders.into_iter().map(|order| self.judge(&index, &mut batch, order)).collect();
         drop(index);
         if !batch.records.is_empty() {
-            self.write(&batch)?;
+            match self.write(&batch) {
+                Ok(()) => self.measure_now_and_then(),
+                Err(Unwritten::Failed(error)) => return Err(error),
+                Err(Unwritten::Full(error)) => self.do_without_room(batch, &adds, &mut verdicts, &error)?,
+            }
         }
         Ok(verdicts)
+    }
+
+    fn measure_now_and_then(&mut self) {
+        if self.measured_at + MEASURE_BYTES <= self.bytes_written {
+            self.measured_at = self.bytes_written;
+            self.segments.measure();
+        }
+    }
+
+    /// The batch found no room: its entries are refused, its fences and tombstones get what is in reserve.
+    fn do_without_room(
+        &mut self,
+        mut batch: Batch,
+        adds: &[bool],
+        verdicts: &mut [Verdict],
+        error: &JournalError,
+    ) -> Result<(), JournalError> {
+        tracing::warn!(%error, "a batch found no room");
+        self.segments.fullness.refused();
+        self.segments.measure();
+        batch.keep_marks();
+        let marked = if batch.records.is_empty() {
+            true
+        } else {
+            match self.write_for_sure(&batch) {
+                Ok(()) => true,
+                Err(Unwritten::Full(_)) => false,
+                Err(Unwritten::Failed(error)) => return Err(error),
+            }
+        };
+        for (verdict, is_add) in verdicts.iter_mut().zip(adds) {
+            let was_done = verdict.status == Status::Ok && (*is_add || !marked);
+            // What an order of the same batch would have brought about.
+            let rests_on_marks = matches!(verdict.status, Status::Fenced | Status::Deleted) && !marked;
+            if was_done || rests_on_marks {
+                *verdict = READ_ONLY;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a batch at the expense of the reserve.
+    fn write_for_sure(&mut self, batch: &Batch) -> Result<(), Unwritten> {
+        loop {
+            match self.write(batch) {
+                Err(Unwritten::Full(_)) if self.segments.reserve.release() => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn judge(&self, index: &Index, batch: &mut Batch, order: Order) -> Verdict {
@@ -220,6 +291,10 @@ impl Journal {
                 }
             }
         }
+        let fullness = &self.segments.fullness;
+        if fullness.is_read_only() && !(add.urgent && fullness.takes_urgent()) {
+            return READ_ONLY;
+        }
         let now = batch.of(index, ledger);
         now.end = now.end.max(entry.next());
         let record = Record {
@@ -235,9 +310,12 @@ impl Journal {
         Verdict::DONE
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), JournalError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), Unwritten> {
         let length = BATCH_HEADER + batch.bytes;
-        let active = self.room_for(whole_blocks(length) as u64)?;
+        let active = self.room_for(whole_blocks(length) as u64).map_err(|error| match error.is_full() {
+            true => Unwritten::Full(error), // Nothing rests on a segment that was not begun.
+            false => Unwritten::Failed(error),
+        })?;
         self.buffer.clear();
         self.buffer.resize(BATCH_HEADER);
         let mut offsets = Vec::with_capacity(batch.records.len());
@@ -262,8 +340,15 @@ impl Journal {
         let fault =
             |doing, source| JournalError { path: self.segments.path(active.segment), doing, source: Arc::new(source) };
         self.keeper.claim(head.end(), self.buffer.len() as u64);
-        active.file.write_at(head.offset, self.buffer.bytes()).map_err(|error| fault("write", error))?;
-        active.file.sync().map_err(|error| fault("sync", error))?;
+        if let Err(error) = active.file.write_at(head.offset, self.buffer.bytes()) {
+            if !is_full(&error) {
+                return Err(Unwritten::Failed(fault("write", error)));
+            }
+            // No sync has vouched for the place, and the next batch begins there.
+            self.keeper.unclaim(head.offset);
+            return Err(Unwritten::Full(fault("write", error)));
+        }
+        active.file.sync().map_err(|error| Unwritten::Failed(fault("sync", error)))?;
 
         let end = Place { segment: active.segment, offset: head.end() };
         let records = batch.records.iter().zip(offsets).map(|((record, _), offset)| (record, offset));
@@ -298,12 +383,26 @@ impl Journal {
 
 const DELETED: Verdict = Verdict::new(Status::Deleted, "the ledger is deleted");
 
+impl From<Unwritten> for JournalError {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Full(error) | Unwritten::Failed(error) => error,
+        }
+    }
+}
+
 impl Batch {
     fn of(&mut self, index: &Index, ledger: LedgerId) -> &mut InBatch {
         self.ledgers.entry(ledger).or_insert_with(|| {
             let standing = index.standing(ledger);
             InBatch { flags: standing.flags, end: standing.end }
         })
+    }
+
+    /// Takes the entries out.
+    fn keep_marks(&mut self) {
+        self.records.retain(|(record, _)| record.kind != Kind::Entry);
+        self.bytes = self.records.iter().map(|(record, _)| record.bytes()).sum();
     }
 
     fn push(&mut self, record: Record, payload: Bytes) {

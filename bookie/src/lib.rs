@@ -11,6 +11,7 @@ mod defects;
 mod disk;
 mod error;
 mod format;
+mod fullness;
 mod handle;
 mod identity;
 mod index;
@@ -36,8 +37,9 @@ mod traffic;
 pub use config::Config;
 #[cfg(feature = "defects")]
 pub use defects::Defect;
-pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, SimDisk};
+pub use disk::{AlignedBuffer, BLOCK, Directory, Disk, DiskFile, Room, SimDisk};
 pub use error::{JournalError, OpenError};
+pub use fullness::Capacity;
 pub use handle::{Bookie, Handle};
 pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;

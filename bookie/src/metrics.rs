@@ -1,6 +1,7 @@
 //! What a bookie tells about itself, under the names that BookKeeper's dashboards know.
 //!
-//! `bookie_SERVER_STATUS` (1 serves, 0 does not) · `bookie_WRITE_BYTES` (bytes of synced batches), `bookie_READ_BYTES` (payload bytes) ·
+//! `bookie_SERVER_STATUS` (1 takes entries, 0 is read-only or has failed) · `bookie_ledger_writable_dirs` (1 or 0) ·
+//! `bookie_ledger_dir_free_bytes`, `bookie_ledger_dir_total_bytes` (of the file system) · `bookie_reserve_bytes` (kept for a full disk) · `bookie_WRITE_BYTES` (bytes of synced batches), `bookie_READ_BYTES` (payload bytes) ·
 //! `bookkeeper_server_ADD_ENTRY`, `bookkeeper_server_READ_ENTRY` (seconds; labels `success`, `quantile`) ·
 //! `bookie_journal_JOURNAL_SYNC` (seconds; label `quantile`) ·
 //! `bookie_journal_JOURNAL_QUEUE_SIZE` (submissions) · `bookie_journal_JOURNAL_QUEUE_BYTES` (bytes) ·
@@ -20,6 +21,7 @@ use std::time::Duration;
 use daemon::metrics::{Kind, MetricText};
 use proto::bookie::Status;
 
+use crate::fullness::Capacity;
 use crate::handle::{Handle, QUEUE_BYTES_MAX};
 use crate::index::Usage;
 use crate::journal::Verdict;
@@ -108,8 +110,14 @@ impl Handle {
         let (Counters { adds, refused_adds, reads, failed_reads, syncs, .. }, caches) =
             (&shared.counters, &shared.segments.caches);
         let (ledgers, entries) = shared.segments.index.read().counts();
-        let serving = self.has_failed().is_none();
-        page.single("bookie_SERVER_STATUS", Kind::Gauge, "1 serves, 0 does not", serving);
+        let Capacity { read_only, room } = self.capacity();
+        let serving = self.has_failed().is_none() && !read_only;
+        page.single("bookie_SERVER_STATUS", Kind::Gauge, "1 takes entries, 0 is read-only or has failed", serving);
+        page.single("bookie_ledger_writable_dirs", Kind::Gauge, "0 while it is read-only", !read_only);
+        page.single("bookie_ledger_dir_free_bytes", Kind::Gauge, "Bytes free in the file system", room.free);
+        page.single("bookie_ledger_dir_total_bytes", Kind::Gauge, "Bytes of the file system", room.total);
+        let reserve = shared.segments.reserve.length();
+        page.single("bookie_reserve_bytes", Kind::Gauge, "Bytes kept for a full disk", reserve);
         let count = |value: &AtomicU64| value.load(Ordering::Relaxed);
         page.single("bookie_READ_BYTES", Kind::Counter, "Payload bytes read", count(&shared.counters.read_bytes));
         let written = count(&shared.counters.written);

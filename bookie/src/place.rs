@@ -53,6 +53,7 @@ fn another_may_do(error: &OpenError) -> bool {
         | OpenError::OtherCluster { .. }
         | OpenError::OtherBookie { .. }
         | OpenError::Forgotten { .. }
+        | OpenError::Retired { .. }
         | OpenError::Version { .. }
         | OpenError::ManifestMissing { .. }
         | OpenError::SegmentMissing { .. }

@@ -6,11 +6,12 @@ use daemon::{Drain, Health};
 use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
 use prost::Message;
 use proto::keys;
-use proto::records::{BookieAvailability, BookieRecord, ClusterRecord};
+use proto::records::{BookieAvailability, BookieRecord, BookieStanding, ClusterRecord};
 
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::SegmentId;
+use crate::fullness::Capacity;
 use crate::identity::{self, Identity};
 use crate::limbo::{self, Note};
 use crate::segments::set_aside;
@@ -53,7 +54,11 @@ pub async fn identify(
         }
     };
     let key = Key::from(keys::bookie(&identity.bookie));
-    if get::<BookieRecord>(metadata, key.clone()).await?.is_none() {
+    let known = get::<BookieRecord>(metadata, key.clone()).await?;
+    if known.as_ref().is_some_and(|record| record.standing() == BookieStanding::Retired) {
+        return Err(OpenError::Retired { place, bookie: identity.bookie.to_string() });
+    }
+    if known.is_none() {
         let names = disk.list().map_err(|error| OpenError::disk(place.clone(), "list", error))?;
         // Without data it is a first start that was cut short before it had registered.
         if names.iter().any(|name| SegmentId::from_file_name(name).is_some()) {
@@ -108,17 +113,25 @@ async fn get<M: Message + Default>(metadata: &dyn MetadataStore, key: Key) -> Re
     }
 }
 
-/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again.
+/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again, and what `capacity` says is
+/// told when it changes notably.
 pub async fn keep_available(
     metadata: Arc<dyn MetadataStore>,
     identity: Identity,
-    availability: BookieAvailability,
+    mut availability: BookieAvailability,
+    capacity: impl Fn() -> Capacity + Send,
     health: Health,
     drain: Drain,
 ) {
     let mut announced = false;
     while !drain.is_requested() {
-        let mut lease = match announce(metadata.as_ref(), &identity, &availability).await {
+        let mut told = capacity();
+        let announced_now = async {
+            let lease = metadata.lease(LEASE).await?;
+            announce(metadata.as_ref(), &identity, &mut availability, told, &lease).await?;
+            Ok::<_, Error>(lease)
+        };
+        let mut lease = match announced_now.await {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(%error, "cannot register as available");
@@ -134,12 +147,25 @@ pub async fn keep_available(
             announced = true;
             tracing::info!(bookie = %identity.bookie, address = availability.address, "registered");
         }
-        tokio::select! {
-            () = drain.requested() => {
-                lease.revoke().await;
-                return;
+        loop {
+            tokio::select! {
+                () = drain.requested() => {
+                    lease.revoke().await;
+                    return;
+                }
+                () = lease.lost() => {
+                    health.failing("registration", "the lease was lost");
+                    break;
+                }
+                () = tokio::time::sleep(PAUSE) => {}
             }
-            () = lease.lost() => health.failing("registration", "the lease was lost"),
+            let now = capacity();
+            if now.is_news_after(&told) {
+                match announce(metadata.as_ref(), &identity, &mut availability, now, &lease).await {
+                    Ok(()) => told = now,
+                    Err(error) => tracing::warn!(%error, "cannot tell how full the disk is"), // Else the lease's end tells.
+                }
+            }
         }
     }
 }
@@ -147,9 +173,12 @@ pub async fn keep_available(
 async fn announce(
     metadata: &dyn MetadataStore,
     identity: &Identity,
-    availability: &BookieAvailability,
-) -> Result<metadata::Lease, Error> {
-    let lease = metadata.lease(LEASE).await?;
+    availability: &mut BookieAvailability,
+    capacity: Capacity,
+    lease: &metadata::Lease,
+) -> Result<(), Error> {
+    let Capacity { read_only, room } = capacity;
+    (availability.read_only, availability.free_bytes, availability.total_bytes) = (read_only, room.free, room.total);
     let put = Operation::Put {
         key: keys::bookie_available(&identity.bookie).into(),
         value: availability.encode_to_vec().into(),
@@ -158,5 +187,5 @@ async fn announce(
         lease: Some(lease.id()),
     };
     metadata.commit(Transaction::new(vec![put])).await?;
-    Ok(lease)
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod keeper;
 mod loss;
 mod manifest;
 mod rescue;
+mod reserve;
 mod scan;
 mod seal;
 mod spares;
@@ -22,6 +23,7 @@ use crate::cache::Caches;
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::error::JournalError;
 use crate::format::{Generation, SegmentHeader, SegmentId};
+use crate::fullness::Fullness;
 use crate::identity::Identity;
 use crate::index::Index;
 use crate::traffic::Traffic;
@@ -30,6 +32,7 @@ pub(crate) use keeper::{Active, Keeper, Pressure, seal};
 pub(crate) use loss::Losses;
 pub(crate) use manifest::{NotStored, named_in, store};
 pub(crate) use rescue::set_aside;
+pub(crate) use reserve::Reserve;
 pub(crate) use scan::{Window, read_run};
 pub(crate) use seal::{read_footer, write_footer};
 pub(crate) use spares::Spares;
@@ -51,14 +54,25 @@ pub struct Options {
     pub rewrite_after: Duration,
     /// Bytes read and written per second to rewrite segments.
     pub rewrite_rate: u64,
+    /// Percent of the file system in use, from which on no entries are taken.
+    pub read_only_percent: u8,
+    /// Kept for deletions and starts on a full disk.
+    pub reserve_bytes: u64,
     /// From where the generations of files are drawn. Different for each start.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (rewrite_after, rewrite_rate) = (Duration::from_secs(5 * 60), 64 << 20);
-        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, rewrite_after, rewrite_rate, seed: 0 }
+        Self {
+            segment_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            rewrite_after: Duration::from_secs(5 * 60),
+            rewrite_rate: 64 << 20,
+            read_only_percent: 95,
+            reserve_bytes: 32 << 20,
+            seed: 0,
+        }
     }
 }
 
@@ -74,6 +88,8 @@ pub(crate) struct Segments {
     // Opened on demand by whichever thread reads.
     files: Mutex<HashMap<SegmentId, Arc<dyn DiskFile>>>,
     pub(crate) spares: Spares,
+    pub(crate) reserve: Reserve,
+    pub(crate) fullness: Fullness,
     pub(crate) traffic: Traffic,
 }
 
@@ -86,10 +102,33 @@ pub(crate) struct Begun {
 }
 
 impl Segments {
-    fn new(disk: Arc<dyn Disk>, identity: Identity, options: Options, index: Index, spares: Spares) -> Self {
+    fn new(
+        disk: Arc<dyn Disk>,
+        identity: Identity,
+        options: Options,
+        index: Index,
+        (spares, reserve): (Spares, Reserve),
+    ) -> Self {
         let caches = Caches::new(options.cache_bytes);
+        let fullness = Fullness::new(options.read_only_percent, options.segment_bytes);
         let (index, files, traffic) = (RwLock::new(index), Mutex::default(), Traffic::default());
-        Self { disk, identity, options, index, caches, files, spares, traffic }
+        let segments = Self { disk, identity, options, index, caches, files, spares, reserve, fullness, traffic };
+        segments.measure();
+        segments
+    }
+
+    /// Asks the disk how full it is. Files that are only kept to be used again go before anything is refused.
+    pub(crate) fn measure(&self) {
+        let measured = self.disk.room().and_then(|room| {
+            if self.fullness.is_too_little(room) && self.spares.remove_all(self.disk.as_ref())? {
+                return self.disk.room();
+            }
+            Ok(room)
+        });
+        match measured {
+            Ok(room) => self.fullness.note(room),
+            Err(error) => tracing::warn!(%error, "cannot tell how much room there is"),
+        }
     }
 
     pub(crate) fn path(&self, segment: SegmentId) -> PathBuf {
@@ -115,6 +154,11 @@ impl Segments {
         self.files.lock().remove(&segment);
     }
 
+    /// Keeps the file of a segment that counts no more, or gives it back to a disk that needs it.
+    pub(crate) fn free(&self, segment: SegmentId) -> io::Result<()> {
+        self.spares.free(self.disk.as_ref(), &segment.file_name(), !self.fullness.is_read_only())
+    }
+
     /// A segment for the journal whose header and name are durable: a spare file, if there is one.
     pub(crate) fn begin(&self, segment: SegmentId, generation: Generation) -> Result<Begun, JournalError> {
         match self.spares.take() {
@@ -123,11 +167,15 @@ impl Segments {
         }
     }
 
-    /// A new file as a segment whose header and name are durable.
+    /// A new file as a segment whose header and name are durable. An error leaves no file, if that can be had.
     pub(crate) fn create(&self, segment: SegmentId, generation: Generation) -> Result<Arc<dyn DiskFile>, JournalError> {
-        let file = self.disk.create(&segment.file_name()).map_err(|error| self.fault(segment, "create", error))?;
-        self.write_header(file.as_ref(), segment, generation)?;
-        self.sync_names(segment)?;
+        let name = segment.file_name();
+        let file = self.disk.create(&name).map_err(|error| self.fault(segment, "create", error))?;
+        let written = self.write_header(file.as_ref(), segment, generation).and_then(|()| self.sync_names(segment));
+        if let Err(error) = written {
+            let _ = self.disk.remove(&name); // Else the next attempt says that the name is taken.
+            return Err(error);
+        }
         Ok(file)
     }
 

@@ -98,7 +98,9 @@ pub async fn serve(
     let availability = availability(&identity, &address, &http_address, &config.rack, &bookie.handle());
     let limbo = leave_limbo(Arc::clone(&metadata), bookie.handle(), health.clone(), leaving.clone());
     let limbo = AbortOnDropHandle::new(tokio::spawn(limbo));
-    let registration = keep_available(metadata, identity, availability, health.clone(), leaving.clone());
+    let told = bookie.handle();
+    let capacity = move || told.capacity();
+    let registration = keep_available(metadata, identity, availability, capacity, health.clone(), leaving.clone());
     let registration = AbortOnDropHandle::new(tokio::spawn(registration));
     let stopping = Drain::new();
     let mut server = AbortOnDropHandle::new(tokio::spawn(service::serve(listener, bookie.handle(), stopping.clone())));

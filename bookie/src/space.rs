@@ -18,12 +18,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::choice::{Candidate, Choice, choose};
+use self::choice::{Candidate, Choice, Room, choose};
 use self::fault::Fault;
 use self::output::Sorted;
 use self::pace::Pace;
 use self::pass::{Pass, Step};
 use self::switch::Switch;
+use crate::disk::is_full;
 use crate::format::{Generation, Manifest, SegmentId};
 use crate::index::{Extent, Usage};
 use crate::seed::Seed;
@@ -32,6 +33,10 @@ use crate::traffic::Traffic;
 
 /// How often it is looked for work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two pieces of the reserve, so that nobody feels it.
+const GROW_EVERY: Duration = Duration::from_millis(250);
+/// Of the thread, while the reserve cannot be grown.
+const WAIT_MIN: Duration = Duration::from_millis(100);
 /// After a failure.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -66,6 +71,8 @@ pub(crate) struct Space {
     pace: Pace,
     look_at: Duration,
     rewrite_at: Duration,
+    /// The reserve is complete, or cannot be grown, until then.
+    grow_at: Duration,
     /// Nobody knows which manifest counts: nothing is changed any more.
     unsettled: bool,
 }
@@ -90,6 +97,7 @@ impl Space {
             pace,
             look_at: Duration::ZERO,
             rewrite_at: Duration::ZERO,
+            grow_at: Duration::ZERO,
             unsettled: false,
         }
     }
@@ -104,6 +112,11 @@ impl Space {
         }
         if self.look_at <= now {
             self.look_at = now + LOOK_EVERY;
+            self.segments.measure();
+            self.segments.fullness.reconsider(now);
+            if self.segments.fullness.is_read_only() {
+                self.keeper.seal_again(); // What is not sealed cannot be given back.
+            }
             if self.look(now) {
                 return Turn::Worked;
             }
@@ -115,7 +128,28 @@ impl Space {
             self.advance(now);
             return Turn::Worked;
         }
-        Turn::Wait(self.look_at.saturating_sub(now))
+        if self.grow_reserve(now) {
+            return Turn::Worked;
+        }
+        Turn::Wait(self.look_at.min(self.grow_at).saturating_sub(now).max(WAIT_MIN))
+    }
+
+    /// One piece, while there is room for more than this.
+    fn grow_reserve(&mut self, now: Duration) -> bool {
+        let Segments { disk, reserve, fullness, .. } = &*self.segments;
+        if now < self.grow_at || fullness.is_read_only() {
+            return false;
+        }
+        let (grown, wait) = match reserve.grow(disk.as_ref(), fullness.room()) {
+            Ok(true) => (true, GROW_EVERY),
+            Ok(false) => (false, LOOK_EVERY),
+            Err(error) => {
+                tracing::warn!(%error, "the reserve for a full disk cannot be made");
+                (false, TRY_AGAIN)
+            }
+        };
+        self.grow_at = now + wait;
+        grown
     }
 
     /// Drops what is dead, and begins a pass if it is time for one.
@@ -184,16 +218,12 @@ impl Space {
             age: now.saturating_sub(self.seen.get(&usage.segment).copied().unwrap_or(now)),
         });
         let candidates: Vec<_> = candidates.collect();
-        let room = match self.segments.disk.room() {
-            Ok(room) => room,
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell how much room there is");
-                return false;
-            }
+        let fullness = &self.segments.fullness;
+        let room = Room {
+            usable: fullness.room().free.saturating_sub(fullness.kept_from_passes()),
+            pressed: fullness.is_read_only(),
         };
-        let Some(Choice { segments, major }) = choose(&candidates, room, &self.segments.options) else {
-            return false;
-        };
+        let Some(Choice { segments, major }) = self.choose(&candidates, room) else { return false };
         match Pass::begin(&self.segments, segments, self.next) {
             Ok(pass) => {
                 let Traffic { minor_passes, major_passes, .. } = &self.segments.traffic;
@@ -203,6 +233,19 @@ impl Space {
             Err(fault) => self.note(&fault, now),
         }
         true
+    }
+
+    /// On a full disk at the expense of the reserve, if there is nothing else: a pass gives back more than it takes.
+    fn choose(&self, candidates: &[Candidate], room: Room) -> Option<Choice> {
+        let Segments { options, reserve, .. } = &*self.segments;
+        let chosen = choose(candidates, room, options);
+        if chosen.is_some() || !room.pressed {
+            return chosen;
+        }
+        let usable = room.usable.saturating_add(reserve.length());
+        let chosen = choose(candidates, Room { usable, ..room }, options)?;
+        while reserve.release() {}
+        Some(chosen)
     }
 
     fn advance(&mut self, now: Duration) {
@@ -279,7 +322,7 @@ impl Space {
         let unread = self.retired.iter().position(|(_, extent)| !extent.is_shared());
         let Some((segment, _)) = unread.map(|at| self.retired.swap_remove(at)) else { return false };
         self.segments.close(segment);
-        if let Err(error) = self.segments.spares.free(self.segments.disk.as_ref(), &segment.file_name()) {
+        if let Err(error) = self.segments.free(segment) {
             tracing::warn!(%segment, %error, "cannot free a segment; the next start does");
         }
         true
@@ -289,8 +332,18 @@ impl Space {
         self.segments.index.read().manifest(&self.segments.identity, self.settled)
     }
 
+    /// At the expense of the reserve.
+    fn store_for_sure(&self, manifest: &Manifest) -> Result<u64, NotStored> {
+        loop {
+            match store(self.segments.disk.as_ref(), manifest) {
+                Err(NotStored::OldCounts(error)) if is_full(&error) && self.segments.reserve.release() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn store(&mut self, manifest: &Manifest) -> bool {
-        match store(self.segments.disk.as_ref(), manifest) {
+        match self.store_for_sure(manifest) {
             Ok(length) => {
                 self.settled = manifest.next;
                 self.segments.traffic.upkeep.add(length);

@@ -3,6 +3,7 @@ mod clients;
 mod corruption;
 mod crashes;
 mod fixtures;
+mod full;
 mod limbo;
 mod process;
 mod promises;
@@ -25,7 +26,7 @@ pub(crate) fn identity() -> Identity {
 
 /// Small segments, so that few entries fill them.
 pub(crate) fn options() -> Options {
-    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, seed: 1, ..Options::default() }
+    Options { segment_bytes: 64 << 10, cache_bytes: 1 << 20, reserve_bytes: 0, seed: 1, ..Options::default() }
 }
 
 /// Opens as a process does: claims, stores the identity at the first start.
@@ -49,7 +50,7 @@ pub(crate) fn payload(ledger: u64, entry: u64, size: usize) -> Bytes {
 pub(crate) fn add_of(ledger: u64, entry: u64, payload: Bytes) -> Add {
     let length = (entry + 1).saturating_mul(10_000).max(payload.len() as u64);
     let digest = entry_digest(LedgerId(ledger), EntryId(entry), length, &payload);
-    Add { entry, confirmed: entry, length, digest, recovery: false, payload }
+    Add { entry, confirmed: entry, length, digest, payload, ..Add::default() }
 }
 
 pub(crate) fn add(id: u64, ledger: u64, entry: u64, size: usize) -> Request {

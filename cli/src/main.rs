@@ -83,9 +83,10 @@ fn geminga() -> ExitCode {
         Command::Health(arguments) => {
             daemon::supervise("geminga health", CLIENT_LOG, async |_| health::run(arguments, &admin).await)
         }
-        Command::Doctor(arguments) => {
-            daemon::supervise("geminga doctor", CLIENT_LOG, async |_| Box::pin(doctor::run(arguments)).await)
-        }
+        Command::Doctor(arguments) => daemon::supervise("geminga doctor", CLIENT_LOG, async |_| {
+            let now = std::time::Duration::from_millis(broker::Clock::system().now_ms());
+            Box::pin(doctor::run(arguments, now)).await
+        }),
         Command::Proxy(arguments) => {
             daemon::supervise("geminga proxy", "info", async |drain| Box::pin(proxy::run(arguments, drain)).await)
         }

@@ -100,7 +100,8 @@ async fn keep_fresh(metadata: Arc<dyn MetadataStore>, latest: Arc<Latest>) {
     }
 }
 
-async fn read(metadata: &Arc<dyn MetadataStore>) -> Result<Known, Error> {
+/// As it is now.
+pub(crate) async fn read(metadata: &Arc<dyn MetadataStore>) -> Result<Known, Error> {
     let available: HashMap<String, BookieAvailability> = metadata
         .list_all(keys::BOOKIES_AVAILABLE)
         .await?

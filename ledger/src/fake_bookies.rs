@@ -135,6 +135,15 @@ impl FakeBookies {
         metadata.commit(Transaction::new(vec![operation])).await.expect("a test's metadata answers");
     }
 
+    /// The disk of one is full, and it says so, or has room again.
+    pub async fn set_read_only(&self, metadata: &Arc<dyn MetadataStore>, index: usize, read_only: bool) {
+        self.with(index, |bookie| bookie.be_read_only(read_only));
+        let bookie = Self::id(index);
+        let record = BookieAvailability { bookie: bookie.to_string(), read_only, ..BookieAvailability::default() };
+        let put = Operation::put(keys::bookie_available(&bookie), record.encode_to_vec(), Expect::Any);
+        metadata.commit(Transaction::new(vec![put])).await.expect("a test's metadata answers");
+    }
+
     /// Looks at, or changes, what a bookie holds.
     pub fn with<T>(&self, index: usize, use_it: impl FnOnce(&mut FakeBookie) -> T) -> T {
         use_it(&mut self.bookies.lock()[index].bookie)

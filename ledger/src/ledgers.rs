@@ -68,6 +68,18 @@ pub trait Ledgers: fmt::Debug + Send + Sync + 'static {
         also: Vec<Operation>,
     ) -> Result<Box<dyn LedgerWriter>, LedgerError>;
 
+    /// [`create`](Self::create) for a ledger that is small and that freeing space depends on: bookies whose disks are full may be chosen,
+    /// and take its entries.
+    async fn create_urgent(
+        &self,
+        ledger: LedgerId,
+        policy: QuorumPolicy,
+        owner: &str,
+        also: Vec<Operation>,
+    ) -> Result<Box<dyn LedgerWriter>, LedgerError> {
+        self.create(ledger, policy, owner, also).await
+    }
+
     /// Entries from the start of `entries`, at most `bytes_max` of payload but at least one, without gaps. The caller asks only
     /// for entries that are confirmed: below its writer's confirmed end, or below the sealed end.
     async fn read(

@@ -40,13 +40,17 @@ impl Placer {
         }
     }
 
-    /// The members of a new ledger.
-    pub(crate) async fn ensemble(&self, policy: QuorumPolicy) -> Result<Ensemble, LedgerError> {
-        let known = self.judged(&*self.directory.known().await?);
+    /// The members of a new ledger. An `urgent` one may lie on bookies that are read-only.
+    pub(crate) async fn ensemble(&self, policy: QuorumPolicy, urgent: bool) -> Result<Ensemble, LedgerError> {
+        let open = |mut known: Vec<Candidate>| {
+            known.iter_mut().filter(|_| urgent).for_each(Candidate::take_urgent);
+            known
+        };
+        let known = open(self.judged(&*self.directory.known().await?));
         let mut chosen = placement::choose(&known, policy, &mut self.random.lock());
         if !chosen.as_ref().is_ok_and(|ensemble| ensemble.away.is_empty()) {
             // Before settling for less, look at the truth.
-            let known = self.known().await?.candidates;
+            let known = open(self.known().await?.candidates);
             chosen = placement::choose(&known, policy, &mut self.random.lock());
         }
         if chosen.as_ref().is_ok_and(|ensemble| !ensemble.adheres) {

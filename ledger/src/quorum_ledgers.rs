@@ -107,6 +107,26 @@ impl QuorumLedgers {
         Ok(left)
     }
 
+    async fn make(
+        &self,
+        ledger: LedgerId,
+        policy: QuorumPolicy,
+        owner: &str,
+        also: Vec<Operation>,
+        urgent: bool,
+    ) -> Result<Box<dyn LedgerWriter>, LedgerError> {
+        assert!(policy.is_valid(), "{policy:?} makes no sense");
+        let Ensemble { bookies, away, .. } = self.shared.placer.ensemble(policy, urgent).await?;
+        let lacking: Vec<_> = away.iter().map(|member| bookies[member].clone()).collect();
+        let record = records::new_record(ledger, policy, owner, &bookies, &lacking, self.clock.now());
+        let mut operations = vec![records::put(&record, Expect::Absent)];
+        operations.extend(also);
+        let version = self.shared.metadata.commit(Transaction::new(operations)).await?;
+        let limits = Limits { urgent, ..self.shared.limits };
+        let shared = Shared { limits, ..self.shared.clone() };
+        Ok(Box::new(QuorumWriter::new(shared, &Versioned { record, version })))
+    }
+
     fn remembered(&self, ledger: LedgerId) -> Option<Arc<Versioned>> {
         self.records.lock().get(&ledger).cloned()
     }
@@ -140,14 +160,17 @@ impl Ledgers for QuorumLedgers {
         owner: &str,
         also: Vec<Operation>,
     ) -> Result<Box<dyn LedgerWriter>, LedgerError> {
-        assert!(policy.is_valid(), "{policy:?} makes no sense");
-        let Ensemble { bookies, away, .. } = self.shared.placer.ensemble(policy).await?;
-        let lacking: Vec<_> = away.iter().map(|member| bookies[member].clone()).collect();
-        let record = records::new_record(ledger, policy, owner, &bookies, &lacking, self.clock.now());
-        let mut operations = vec![records::put(&record, Expect::Absent)];
-        operations.extend(also);
-        let version = self.shared.metadata.commit(Transaction::new(operations)).await?;
-        Ok(Box::new(QuorumWriter::new(self.shared.clone(), &Versioned { record, version })))
+        self.make(ledger, policy, owner, also, false).await
+    }
+
+    async fn create_urgent(
+        &self,
+        ledger: LedgerId,
+        policy: QuorumPolicy,
+        owner: &str,
+        also: Vec<Operation>,
+    ) -> Result<Box<dyn LedgerWriter>, LedgerError> {
+        self.make(ledger, policy, owner, also, true).await
     }
 
     async fn read(

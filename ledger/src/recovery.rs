@@ -355,6 +355,7 @@ impl Recovery {
             digest: found.digest,
             recovery: true,
             payload: found.payload,
+            urgent: true,
         });
         true
     }

@@ -17,6 +17,7 @@ use self::pace::Pace;
 use self::plan::Task;
 use self::progress::Counters;
 pub use self::progress::Progress;
+pub use self::standing::{Standing, StandingError, decommission, recommission, standings};
 pub use self::survey::{Finding, Survey};
 use crate::directory::Known;
 use crate::placement::{Candidate, Condition, Wanted};
@@ -31,6 +32,7 @@ pub(crate) mod copying;
 mod pace;
 pub(crate) mod plan;
 mod progress;
+mod standing;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,17 @@ impl Default for RepairLimits {
     fn default() -> Self {
         Self { bytes_per_second: 64 << 20, open_grace: Duration::from_secs(30) }
     }
+}
+
+/// What a bookie can do, as metadata says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// It is registered as available.
+    pub there: bool,
+    /// And not read-only.
+    pub takes_copies: bool,
+    /// It is to be left.
+    pub drained: bool,
 }
 
 /// What a repair has left of a ledger.
@@ -110,10 +123,20 @@ impl Repairs {
         self.shared.placer.not_adhering()
     }
 
-    /// The bookies that are not retired, and of each whether it is registered as available, now.
-    pub async fn bookies(&self) -> Result<BTreeMap<BookieId, bool>, metadata::Error> {
+    /// The bookies that are not retired, and what each can do, now.
+    pub async fn bookies(&self) -> Result<BTreeMap<BookieId, Seen>, metadata::Error> {
         let known = self.shared.placer.known().await?.candidates;
-        Ok(known.into_iter().map(|known| (known.bookie, known.condition != Condition::Away)).collect())
+        let seen = |known: &Candidate| Seen {
+            there: known.condition != Condition::Away,
+            takes_copies: known.condition == Condition::Ready,
+            drained: known.draining,
+        };
+        Ok(known.into_iter().map(|known| (known.bookie.clone(), seen(&known))).collect())
+    }
+
+    /// Ledgers that are closed, with the number of their entries, behind `after`, in the order of their ids.
+    pub async fn ledgers(&self, after: Option<LedgerId>) -> Result<Vec<(LedgerId, u64)>, metadata::Error> {
+        survey::closed(self.shared.metadata.as_ref(), after).await
     }
 
     /// Bookies that have said at their start that they may lack entries.

@@ -35,6 +35,8 @@ pub(crate) struct Limits {
     pub(crate) resend_after: Duration,
     /// How long a member is waited for before it is replaced.
     pub(crate) patience: Patience,
+    /// Bookies whose disks are full take what it writes as well.
+    pub(crate) urgent: bool,
     /// A defect put in on purpose.
     pub(crate) planted: Planted,
 }
@@ -46,6 +48,7 @@ impl Default for Limits {
             quorum_timeout: Duration::from_secs(10),
             resend_after: Duration::from_millis(100),
             patience: Patience::default(),
+            urgent: false,
             planted: Planted::default(),
         }
     }
@@ -220,6 +223,7 @@ impl Writer {
                 digest: kept.digest,
                 recovery: false,
                 payload: kept.payload.clone(),
+                urgent: self.limits.urgent,
             };
             requests.push(Request { id, ledger: self.ledger.0, body: Some(request::Body::Add(add)) });
         }
@@ -235,7 +239,12 @@ impl Writer {
             _ if self.members[member].dismissed => {}
             Status::Ok if self.members[member].session() == Some(session) => {
                 self.members[member].heard_at = now;
+                self.members[member].full_since = None;
                 self.acknowledged(member, answer.id, answer.run.max(1));
+            }
+            Status::ReadOnly => {
+                self.members[member].refused(session, answer.id, now + self.limits.patience.full);
+                self.members[member].full_since.get_or_insert(now);
             }
             Status::Unknown | Status::Busy | Status::Invalid | Status::NotHeld => {
                 let again = now + self.limits.resend_after;

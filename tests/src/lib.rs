@@ -10,6 +10,7 @@ pub mod compose; // The shipped compose file.
 pub mod crash;
 pub mod dashboards; // What the shipped dashboards ask.
 pub mod deadline; // Waiting.
+pub mod disk_full;
 pub mod faults; // A table of them.
 pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.

@@ -310,6 +310,6 @@ impl Client {
 fn add(ledger: u64, entry: u64, payload: &Bytes) -> Request {
     let length = (entry + 1) * payload.len() as u64;
     let digest = entry_digest(LedgerId(ledger), EntryId(entry), length, payload);
-    let add = Add { entry, confirmed: entry, length, digest, recovery: false, payload: payload.clone() };
+    let add = Add { entry, confirmed: entry, length, digest, payload: payload.clone(), ..Add::default() };
     Request { id: entry, ledger, body: Some(Body::Add(add)) }
 }

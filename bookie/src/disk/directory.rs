@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Room};
 
 const LOCK: &str = "lock";
 
@@ -93,9 +93,10 @@ impl Disk for Directory {
         File::open(&self.path)?.sync_all()
     }
 
-    fn room(&self) -> io::Result<u64> {
+    fn room(&self) -> io::Result<Room> {
         let numbers = rustix::fs::statvfs(&self.path)?;
-        Ok(numbers.f_bavail.saturating_mul(numbers.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(numbers.f_frsize);
+        Ok(Room { free: bytes(numbers.f_bavail), total: bytes(numbers.f_blocks) })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Room};
 use crate::seed::Seed;
 
 /// What a power loss leaves or takes as a whole.
@@ -38,6 +38,8 @@ struct State {
     lazy: bool,
     /// Bytes of all files together, at most. No limit unless one is set.
     size: Option<u64>,
+    /// Somebody else's, of these.
+    others: u64,
     read: u64,
     written: u64,
 }
@@ -180,10 +182,23 @@ impl SimDisk {
         (state.read, state.written)
     }
 
-    /// From now on the disk has `bytes` of room, beside what its files take already. It is only told, not enforced.
+    /// From now on the disk has `bytes` of room, beside what its files take already. A write beyond it stops where the room ends.
     pub fn set_room(&self, bytes: u64) {
         let mut state = self.state.lock();
-        state.size = Some(state.used() + bytes);
+        (state.size, state.others) = (Some(state.used() + bytes), 0);
+    }
+
+    /// From now on the disk holds `bytes` in all, for this directory alone.
+    pub fn set_size(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        (state.size, state.others) = (Some(bytes), 0);
+    }
+
+    /// Somebody else fills the disk, which has a size, and leaves so many bytes.
+    pub fn fill(&self, left: u64) {
+        let mut state = self.state.lock();
+        state.others = 0;
+        state.others = state.free().saturating_sub(left);
     }
 
     /// Changes a file's durable bytes behind everyone's back. Does nothing when there is no such file.
@@ -222,6 +237,10 @@ impl State {
 
     fn used(&self) -> u64 {
         self.names.values().map(|file| self.files[*file].bytes.len() as u64).sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.size.map_or(u64::MAX, |size| size.saturating_sub(self.used() + self.others))
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -287,8 +306,8 @@ impl Disk for SimDisk {
         })
     }
 
-    fn room(&self) -> io::Result<u64> {
-        self.with(|state| Ok(state.size.map_or(u64::MAX, |size| size.saturating_sub(state.used()))))
+    fn room(&self) -> io::Result<Room> {
+        self.with(|state| Ok(Room { free: state.free(), total: state.size.unwrap_or(u64::MAX) }))
     }
 }
 
@@ -306,15 +325,26 @@ impl Handle {
         Ok(act(&mut state, self.file))
     }
 
-    fn write(&self, write: Write) -> io::Result<()> {
+    fn write(&self, mut write: Write) -> io::Result<()> {
         self.with(|state, file| {
-            let content = &mut state.files[file];
-            write.apply(&mut content.bytes, || true);
-            if let Write::Bytes { bytes, .. } = &write {
-                state.written += bytes.len() as u64;
+            let length = state.files[file].bytes.len() as u64;
+            let (Write::Bytes { offset: end, .. } | Write::Length(end)) = &write;
+            let more = if let Write::Bytes { bytes, .. } = &write { bytes.len() } else { 0 };
+            let over = ((end + more) as u64).saturating_sub(length).saturating_sub(state.free());
+            if let (Write::Bytes { bytes, .. }, true) = (&mut write, 0 < over) {
+                let whole = (bytes.len() as u64).saturating_sub(over) / super::BLOCK as u64 * super::BLOCK as u64;
+                bytes.truncate(place(whole));
             }
-            content.unsynced.push(write);
-        })
+            let content = &mut state.files[file];
+            if over == 0 || more != 0 {
+                write.apply(&mut content.bytes, || true);
+                if let Write::Bytes { bytes, .. } = &write {
+                    state.written += bytes.len() as u64;
+                }
+                content.unsynced.push(write);
+            }
+            if over == 0 { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        })?
     }
 }
 

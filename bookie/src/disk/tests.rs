@@ -25,7 +25,8 @@ fn conforms(disk: &dyn Disk) {
     disk.sync_directory().unwrap();
     assert_eq!(disk.open("b").unwrap().length().unwrap(), BLOCK as u64, "a rename replaces");
     assert!(!disk.list().unwrap().contains(&"a".to_string()));
-    assert!(0 < disk.room().unwrap());
+    let room = disk.room().unwrap();
+    assert!(0 < room.free && room.free <= room.total, "{room:?}");
     disk.remove("b").unwrap();
     assert!(disk.open("b").is_err());
 }

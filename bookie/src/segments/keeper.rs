@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use super::seal::write_footer;
 use super::zero_ahead::{AHEAD, CHUNK, ZeroAhead};
 use super::{Begun, HEADER_END, Segments};
-use crate::disk::{AlignedBuffer, DiskFile};
+use crate::disk::{AlignedBuffer, DiskFile, is_full};
 use crate::error::JournalError;
 use crate::format::{Generation, SegmentId};
 use crate::seed::Seed;
@@ -106,21 +106,39 @@ impl Keeper {
             self.finished.wait(&mut state);
         }
         // Waking a thread costs more than a small batch does.
-        if state.has_work() {
+        if state.has_work(self.zeros_allowed()) {
             self.work.notify_one();
         }
     }
 
-    /// The segment to go on with after the active one, which is sealed in the background. Made now if nobody prepared it.
+    /// What was claimed last was not written: the journal goes on at `offset`.
+    pub(crate) fn unclaim(&self, offset: u64) {
+        if let Some(kept) = &mut self.state.lock().active {
+            kept.zeros.unclaim(offset);
+        }
+    }
+
+    /// A full disk is not filled with zeros.
+    fn zeros_allowed(&self) -> bool {
+        !self.segments.fullness.is_read_only()
+    }
+
+    /// Tries again what could not be sealed.
+    pub(crate) fn seal_again(&self) {
+        let mut state = self.state.lock();
+        let unsealed = std::mem::take(&mut state.unsealed);
+        if !unsealed.is_empty() {
+            state.to_seal.extend(unsealed);
+            self.work.notify_one();
+        }
+    }
+
+    /// The segment to go on with after the active one, which is sealed in the background. Made now if nobody prepared it. An error leaves
+    /// the active one as it is.
     pub(crate) fn roll(&self, segment: SegmentId) -> Result<Active, JournalError> {
         let mut state = self.state.lock();
         while state.preparing {
             self.finished.wait(&mut state);
-        }
-        let unsealed = std::mem::take(&mut state.unsealed);
-        state.to_seal.extend(unsealed);
-        if let Some(full) = state.active.take() {
-            state.to_seal.push_back(full.active.segment);
         }
         let kept = match state.next.take() {
             Some(next) => next,
@@ -131,6 +149,11 @@ impl Keeper {
             }
         };
         assert_eq!(kept.active.segment, segment, "segments follow each other");
+        let unsealed = std::mem::take(&mut state.unsealed);
+        state.to_seal.extend(unsealed);
+        if let Some(full) = state.active.take() {
+            state.to_seal.push_back(full.active.segment);
+        }
         let active = kept.active.clone();
         state.active = Some(kept);
         state.unprepared = false;
@@ -153,7 +176,7 @@ impl Keeper {
 
     /// One piece of work, if there is any.
     pub(crate) fn turn(&self) -> bool {
-        let work = self.state.lock().choose(|| self.generation());
+        let work = self.state.lock().choose(self.zeros_allowed(), || self.generation());
         let Some(work) = work else { return false };
         self.perform(work);
         true
@@ -168,7 +191,7 @@ impl Keeper {
                     if state.stopping {
                         return;
                     }
-                    match state.choose(|| self.generation()) {
+                    match state.choose(self.zeros_allowed(), || self.generation()) {
                         Some(work) => break work,
                         None => self.work.wait(&mut state),
                     }
@@ -209,6 +232,9 @@ impl Keeper {
                 let outcome = outcome.and_then(|()| if sync { active.file.sync() } else { Ok(()) });
                 self.segments.traffic.zeros.add(chunk.end - chunk.start);
                 if let Err(error) = &outcome {
+                    if is_full(error) {
+                        self.segments.fullness.refused();
+                    }
                     // Not the journal's bytes: it goes on and finds out itself whether the disk is broken.
                     tracing::warn!(segment = active.segment.0, %error, "cannot zero ahead");
                 }
@@ -222,10 +248,10 @@ impl Keeper {
                     Ok(Begun { file, written }) => {
                         state.next = Some(self.kept(Active { file, segment, generation }, written));
                     }
-                    // The journal cannot create it either, and ends the process.
+                    // The journal tries once more, and knows what to do.
                     Err(error) => {
                         state.unprepared = true;
-                        tracing::error!(%error, "cannot prepare a segment");
+                        tracing::warn!(%error, "cannot prepare a segment");
                     }
                 }
                 self.finished.notify_all();
@@ -273,12 +299,13 @@ impl State {
         !self.flood && self.next.as_ref().is_some_and(|next| next.zeros.lags(self.ahead_in_next()))
     }
 
-    fn has_work(&self) -> bool {
-        self.zeros_lag() || self.needs_next() || !self.to_seal.is_empty() || self.next_zeros_lag()
+    fn has_work(&self, zeros: bool) -> bool {
+        let lags = zeros && (self.zeros_lag() || self.next_zeros_lag());
+        lags || self.needs_next() || !self.to_seal.is_empty()
     }
 
-    fn choose(&mut self, generation: impl FnOnce() -> Generation) -> Option<Work> {
-        if self.zeros_lag() {
+    fn choose(&mut self, zeros: bool, generation: impl FnOnce() -> Generation) -> Option<Work> {
+        if zeros && self.zeros_lag() {
             return self.active.as_mut()?.zero(AHEAD);
         }
         if self.needs_next() {
@@ -290,7 +317,7 @@ impl State {
             return Some(Work::Seal(segment));
         }
         let ahead = self.ahead_in_next();
-        if self.next_zeros_lag() { self.next.as_mut()?.zero(ahead) } else { None }
+        if zeros && self.next_zeros_lag() { self.next.as_mut()?.zero(ahead) } else { None }
     }
 }
 

@@ -50,10 +50,11 @@ impl Spares {
         Ok(())
     }
 
-    /// Keeps the file or removes it. The directory is not synced: should the old name come back, a start frees the file again.
-    pub(crate) fn free(&self, disk: &dyn Disk, name: &str) -> io::Result<()> {
+    /// Keeps the file, if it `may` be kept, or removes it. The directory is not synced: should the old name come back, a start frees the
+    /// file again.
+    pub(crate) fn free(&self, disk: &dyn Disk, name: &str, may: bool) -> io::Result<()> {
         let length = disk.open(name)?.length()?;
-        if !self.wants(length) {
+        if !may || !self.wants(length) {
             return disk.remove(name);
         }
         let spare = {
@@ -69,6 +70,16 @@ impl Spares {
     /// A file to write again.
     pub(super) fn take(&self) -> Option<String> {
         self.state.lock().kept.pop().map(|spare| spare.name)
+    }
+
+    /// Gives all of them back to the disk. `false`: there were none.
+    pub(super) fn remove_all(&self, disk: &dyn Disk) -> io::Result<bool> {
+        let mut any = false;
+        while let Some(name) = self.take() {
+            disk.remove(&name)?;
+            any = true;
+        }
+        Ok(any)
     }
 
     /// How many files are kept, and their bytes.

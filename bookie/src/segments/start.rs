@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::scan::{Scan, Window, scan};
 use super::seal::read_footer;
-use super::{HEADER_END, Losses, Options, Segments, Spares, manifest, rescue};
+use super::{HEADER_END, Losses, Options, Reserve, Segments, Spares, manifest, rescue};
 use crate::disk::{BLOCK, Disk, DiskFile};
 use crate::error::OpenError;
 use crate::format::{
@@ -65,6 +65,8 @@ pub(crate) fn open(
     let manifest = manifest::load(disk.as_ref(), identity, &names, losses)?;
     let spares = sweep(disk.as_ref(), manifest.as_ref(), &names, options.segment_bytes)
         .map_err(|error| OpenError::disk(disk.place(), "clear the leftovers in", error))?;
+    let reserve = Reserve::find(disk.as_ref(), &names, options.reserve_bytes)
+        .map_err(|error| OpenError::disk(disk.place(), "find the reserve in", error))?;
     let mut loaded = Finder { disk: disk.as_ref(), identity, losses }.load_all(manifest.as_ref(), &names)?;
     remove_unused(disk.as_ref(), &mut loaded)?;
     let manifest = manifest.unwrap_or_else(|| Manifest::empty(identity.bookie.clone(), identity.cluster.clone()));
@@ -82,7 +84,7 @@ pub(crate) fn open(
     let synced = last.map_or(Place::default(), |(last, end)| Place { segment: last.segment, offset: *end });
     let (segment, sequence) = (index.next_segment(), index.next_sequence());
 
-    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, spares));
+    let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, (spares, reserve)));
     let mut again = Vec::new();
     let mut seen = HashSet::new(); // A start that lost power while it appended again leaves records twice.
     for (segment, end) in loaded.iter().zip(&ends) {
@@ -121,7 +123,7 @@ fn sweep(
         let Some(segment) = SegmentId::from_file_name(name) else { continue };
         let follows = !segment.is_sorted() && manifest.next <= segment;
         if !follows && !listed.contains(&segment) {
-            spares.free(disk, name)?;
+            spares.free(disk, name, true)?;
         }
     }
     Ok(spares)

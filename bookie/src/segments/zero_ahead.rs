@@ -39,6 +39,12 @@ impl ZeroAhead {
         true
     }
 
+    /// What was claimed last was not written, and everything from `offset` on may be claimed again.
+    pub(crate) fn unclaim(&mut self, offset: u64) {
+        assert!(offset <= self.appended, "only what was claimed");
+        self.appended = offset;
+    }
+
     /// The next chunk to zero, at most up to `ahead` beyond the append position. It must be [finished](Self::finish).
     pub(crate) fn begin(&mut self, ahead: u64) -> Option<Range<u64>> {
         if !self.lags(ahead) {

@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use daemon::Drain;
 use metadata::{MemoryStore, MetadataStore};
+use prost::Message;
 use proto::bookie::bookie_client::BookieClient;
 use proto::bookie::request::Body;
 use proto::bookie::{Answer, Read, Request, Requests, Status};
+use proto::records::{BookieRecord, BookieStanding};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -167,6 +169,18 @@ async fn an_identity_is_registered_once_and_a_wiped_or_other_metadata_is_refused
     let (bookie, second) = open(metadata.clone()).await.unwrap();
     assert_eq!(first, second, "a restart keeps the identity");
     drop(bookie);
+
+    let stand = async |standing: BookieStanding| {
+        let mut record = BookieRecord { bookie: first.bookie.to_string(), ..BookieRecord::default() };
+        record.set_standing(standing);
+        let key = proto::keys::bookie(&first.bookie);
+        let put = metadata::Operation::put(key, record.encode_to_vec(), metadata::Expect::Any);
+        metadata.commit(metadata::Transaction::new(vec![put])).await.unwrap();
+    };
+    stand(BookieStanding::Draining).await;
+    drop(open(metadata.clone()).await.unwrap());
+    stand(BookieStanding::Retired).await;
+    assert!(matches!(open(metadata.clone()).await, Err(crate::OpenError::Retired { .. })));
 
     let wiped: Arc<dyn MetadataStore> = Arc::new(MemoryStore::default());
     assert!(matches!(open(wiped.clone()).await, Err(crate::OpenError::Forgotten { .. })));

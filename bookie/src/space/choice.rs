@@ -14,8 +14,14 @@ const PASS_ROWS: usize = 128 << 10;
 const FOOTER_BYTES: u64 = 1 << 20;
 /// A sorted segment this many times smaller than one may be is sorted again with the next pass.
 const SMALL: u64 = 8;
-/// Room that a pass leaves to the journal.
-const ROOM_KEPT: u64 = 256 << 20;
+/// What the disk has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// For a pass.
+    pub(super) usable: u64,
+    /// It is full: every byte counts.
+    pub(super) pressed: bool,
+}
 
 /// A sealed segment that may be rewritten.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +32,10 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Less than half of its records are wanted.
-    fn is_mostly_dead(&self) -> bool {
-        2 * self.usage.live_bytes < self.usage.bytes
+    /// Less than half of its records are wanted, or less than seven eighths.
+    fn is_mostly_dead(&self, pressed: bool) -> bool {
+        let Usage { live_bytes, bytes, .. } = self.usage;
+        if pressed { 8 * live_bytes < 7 * bytes } else { 2 * live_bytes < bytes }
     }
 }
 
@@ -41,13 +48,14 @@ pub(super) struct Choice {
     pub(super) major: bool,
 }
 
-/// The next pass, if it is time for one. `room` is what the disk still has.
+/// The next pass, if it is time for one.
 ///
 /// What is old waits as long again for others to be sorted with: what one pass takes becomes one run per ledger.
-pub(super) fn choose(candidates: &[Candidate], room: u64, options: &Options) -> Option<Choice> {
+pub(super) fn choose(candidates: &[Candidate], room: Room, options: &Options) -> Option<Choice> {
     let (age, segment_bytes) = (options.rewrite_after, options.segment_bytes);
     let wanted = candidates.iter().filter(|candidate| !candidate.usage.dead);
-    let (mut first, others): (Vec<&Candidate>, Vec<_>) = wanted.partition(|candidate| candidate.is_mostly_dead());
+    let (mut first, others): (Vec<&Candidate>, Vec<_>) =
+        wanted.partition(|candidate| candidate.is_mostly_dead(room.pressed));
     // What gives most for what it takes comes first, in case there is little room.
     let wanted_per_mille = |usage: &Usage| usage.live_bytes * 1000 / usage.bytes.max(1);
     first.sort_by_key(|candidate| wanted_per_mille(&candidate.usage));
@@ -66,14 +74,13 @@ pub(super) fn choose(candidates: &[Candidate], room: u64, options: &Options) -> 
         // What was rewritten when there was little, so that small files do not pile up.
         first.extend(sorted.into_iter().filter(|candidate| SMALL * candidate.usage.data_end <= segment_bytes));
     }
-    let chosen = within_bounds(&first, room);
-    let major = chosen.iter().any(|candidate| !candidate.is_mostly_dead());
+    let chosen = within_bounds(&first, room.usable);
+    let major = chosen.iter().any(|candidate| !candidate.is_mostly_dead(room.pressed));
     let segments: Vec<_> = chosen.iter().map(|candidate| candidate.usage.segment).collect();
     (!segments.is_empty()).then_some(Choice { segments, major })
 }
 
-fn within_bounds<'a>(candidates: &[&'a Candidate], room: u64) -> Vec<&'a Candidate> {
-    let mut room = room.saturating_sub(ROOM_KEPT);
+fn within_bounds<'a>(candidates: &[&'a Candidate], mut room: u64) -> Vec<&'a Candidate> {
     let (mut bytes, mut rows) = (0, 0);
     let mut chosen = Vec::new();
     for candidate in candidates {
@@ -107,7 +114,13 @@ mod tests {
         }
     }
 
-    fn numbers(candidates: &[Candidate], room: u64) -> Vec<u64> {
+    const PLENTY: Room = Room { usable: u64::MAX, pressed: false };
+
+    fn numbers(candidates: &[Candidate], usable: u64) -> Vec<u64> {
+        chosen(candidates, Room { usable, pressed: false })
+    }
+
+    fn chosen(candidates: &[Candidate], room: Room) -> Vec<u64> {
         choose(candidates, room, &Options::default())
             .into_iter()
             .flat_map(|choice| choice.segments)
@@ -138,8 +151,8 @@ mod tests {
             candidate(sorted, 5, Duration::ZERO),
         ];
         assert_eq!(numbers(&all, u64::MAX), [sorted, 1]);
-        assert!(!choose(&all, u64::MAX, &Options::default()).unwrap().major);
-        assert!(choose(&[candidate(1, 60, AGE)], u64::MAX, &Options::default()).unwrap().major);
+        assert!(!choose(&all, PLENTY, &Options::default()).unwrap().major);
+        assert!(choose(&[candidate(1, 60, AGE)], PLENTY, &Options::default()).unwrap().major);
     }
 
     #[test]
@@ -163,8 +176,17 @@ mod tests {
     fn with_little_room_the_emptiest_come_first_and_with_none_nothing_is_rewritten() {
         let all = [candidate(1, 60, AGE), candidate(2, 30, AGE), candidate(3, 10, AGE)];
         assert_eq!(numbers(&all, u64::MAX), [3, 2, 1]);
-        assert_eq!(numbers(&all, ROOM_KEPT + 80 * MIB), [3, 2], "60 MiB and their index do not fit behind them");
-        assert_eq!(numbers(&all, ROOM_KEPT + 20 * MIB), [3]);
-        assert!(numbers(&all, ROOM_KEPT).is_empty());
+        assert_eq!(numbers(&all, 80 * MIB), [3, 2], "60 MiB and their index do not fit behind them");
+        assert_eq!(numbers(&all, 20 * MIB), [3]);
+        assert!(numbers(&all, 0).is_empty());
+    }
+
+    #[test]
+    fn on_a_full_disk_little_that_is_dead_is_enough_and_the_last_room_is_used() {
+        let all = [candidate(1, 60, Duration::ZERO), candidate(2, 50, Duration::ZERO), candidate(3, 5, Duration::ZERO)];
+        let pressed = |usable| chosen(&all, Room { usable, pressed: true });
+        assert_eq!(pressed(u64::MAX), [3, 2], "of the first a sixteenth is dead: not worth it");
+        assert_eq!(pressed(10 * MIB), [3]);
+        assert!(pressed(0).is_empty());
     }
 }

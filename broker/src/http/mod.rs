@@ -8,7 +8,8 @@ mod refusal; // and how it is refused.
 
 mod owner; // Asking the broker that has a topic.
 
-mod clusters; // Pages, from the outside inwards.
+mod bookies; // Pages, from the outside inwards.
+mod clusters;
 mod lookup;
 mod names;
 mod offload;
@@ -73,7 +74,9 @@ fn admin() -> Router<Pages> {
         .route("/brokers/ready", get(clusters::health))
         .route("/brokers/version", get(clusters::version))
         .route("/brokers/leaderBroker", get(clusters::leader))
-        .route("/brokers/{cluster}", get(clusters::brokers));
+        .route("/brokers/{cluster}", get(clusters::brokers))
+        .route("/bookies/all", get(bookies::all))
+        .route("/bookies/racks-info", get(bookies::racks));
     let names = Router::new()
         .route("/tenants", get(names::tenants))
         .route(
@@ -96,6 +99,10 @@ fn admin() -> Router<Pages> {
         .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));
     let names = names.nest("/namespaces", policies::of_namespaces());
     let ours = Router::new()
+        .route("/geminga/bookies", get(bookies::list))
+        .route("/geminga/bookies/audit", post(bookies::audit))
+        .route("/geminga/bookies/{bookie}/decommission", post(bookies::decommission))
+        .route("/geminga/bookies/{bookie}/recommission", post(bookies::recommission))
         .route("/geminga/offload/scrub", post(offload::scrub))
         .route("/geminga/offload/status", get(offload::status))
         .route("/geminga/offload/cost", get(offload::cost));

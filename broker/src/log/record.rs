@@ -206,7 +206,13 @@ impl RecordOwner {
         let value = Bytes::from(record.encode_to_vec());
         let listing = Operation::put(key.as_str(), value.clone(), Expect::Version(held.version));
         held.in_doubt = true;
-        match context.ledgers.create(ledger, context.policy, &owner, vec![listing]).await {
+        let ledgers = &context.ledgers;
+        let created = match list {
+            List::Entries => ledgers.create(ledger, context.policy, &owner, vec![listing]).await,
+            // Acknowledgements are what frees space.
+            List::Cursors => ledgers.create_urgent(ledger, context.policy, &owner, vec![listing]).await,
+        };
+        match created {
             Ok(writer) => {
                 // The transaction was not ours to see: its version is learned from the value, which names this load's epoch.
                 let found = read(context, topic).await?.filter(|found| found.value == value);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use daemon::Drain;
 use daemon::metrics::{Kind, MetricText};
 use ledger::LedgerError;
-use ledger::repair::{Progress, Repaired, Repairs};
+use ledger::repair::{Progress, Repaired, Repairs, Seen};
 use proto::{BookieId, LedgerId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -85,10 +85,11 @@ impl Repairer {
         }
     }
 
-    async fn look(&mut self) -> Result<(BTreeMap<BookieId, bool>, BTreeSet<BookieId>), metadata::Error> {
+    async fn look(&mut self) -> Result<(BTreeMap<BookieId, Seen>, BTreeSet<BookieId>), metadata::Error> {
         self.looked = Instant::now();
         let bookies = self.repairs.bookies().await?;
-        let gone = self.absences.look(&bookies, Instant::now());
+        let there = bookies.iter().map(|(bookie, seen)| (bookie.clone(), seen.there)).collect();
+        let gone = self.absences.look(&there, Instant::now());
         Ok((bookies, gone))
     }
 

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ledger::repair::Seen;
 use proto::BookieId;
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ pub(super) enum Round {
 /// Decides when rounds are made.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    seen: Option<(BTreeMap<BookieId, bool>, BTreeSet<BookieId>)>,
+    seen: Option<(BTreeMap<BookieId, Seen>, BTreeSet<BookieId>)>,
     in_limbo: Vec<BookieId>,
     pause: Duration,
     next: Option<Instant>,
@@ -39,10 +40,10 @@ impl Rounds {
         self.in_limbo = in_limbo.to_vec();
     }
 
-    /// Whether a round is due: when bookies come or go, at once, else after a pause that grows.
+    /// Whether a round is due: when bookies come or go, become full, or are to be left, at once, else after a pause that grows.
     pub(super) fn is_due(
         &mut self,
-        bookies: &BTreeMap<BookieId, bool>,
+        bookies: &BTreeMap<BookieId, Seen>,
         gone: &BTreeSet<BookieId>,
         now: Instant,
     ) -> bool {
@@ -68,6 +69,8 @@ impl Rounds {
 mod tests {
     use super::*;
 
+    const THERE: Seen = Seen { there: true, takes_copies: true, drained: false };
+
     fn name(letter: &str) -> BookieId {
         letter.parse().expect("valid")
     }
@@ -75,12 +78,17 @@ mod tests {
     #[test]
     fn a_bookie_that_comes_or_goes_makes_a_round_due_at_once() {
         let (mut rounds, now) = (Rounds::default(), Instant::now());
-        let (there, away) = ([(name("a"), true)].into(), [(name("a"), false)].into());
+        let at = |seen| [(name("a"), seen)].into();
+        let full = Seen { takes_copies: false, ..THERE };
+        let (there, away) = (at(THERE), at(Seen { there: false, ..full }));
+        let (full, drained) = (at(full), at(Seen { drained: true, ..THERE }));
         let (nobody, gone) = (BTreeSet::new(), BTreeSet::from([name("a")]));
         assert!(rounds.is_due(&there, &nobody, now), "nobody has looked yet");
         rounds.ended(Round::Done, now);
         assert!(!rounds.is_due(&there, &nobody, now));
-        for (bookies, gone) in [(&away, &nobody), (&away, &gone), (&there, &nobody)] {
+        for (bookies, gone) in
+            [(&away, &nobody), (&away, &gone), (&there, &nobody), (&full, &nobody), (&drained, &nobody)]
+        {
             assert!(rounds.is_due(bookies, gone, now), "{bookies:?} {gone:?}");
             rounds.ended(Round::Done, now);
             assert!(!rounds.is_due(bookies, gone, now));
@@ -90,7 +98,7 @@ mod tests {
     #[test]
     fn a_bookie_that_enters_limbo_makes_a_round_due_at_once() {
         let (mut rounds, now) = (Rounds::default(), Instant::now());
-        let (there, nobody) = ([(name("a"), true)].into(), BTreeSet::new());
+        let (there, nobody) = ([(name("a"), THERE)].into(), BTreeSet::new());
         assert!(rounds.is_due(&there, &nobody, now));
         for (in_limbo, due) in [(vec![], false), (vec![name("a")], true), (vec![name("a")], false), (vec![], false)] {
             rounds.ended(Round::Done, now);
@@ -102,7 +110,7 @@ mod tests {
     #[test]
     fn rounds_become_rare_while_nothing_happens_and_come_soon_while_something_is_left() {
         let (mut rounds, mut now) = (Rounds::default(), Instant::now());
-        let (there, nobody) = ([(name("a"), true)].into(), BTreeSet::new());
+        let (there, nobody) = ([(name("a"), THERE)].into(), BTreeSet::new());
         let mut pauses = Vec::new();
         let mut after = |round| {
             assert!(rounds.is_due(&there, &nobody, now));

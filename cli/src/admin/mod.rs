@@ -6,7 +6,8 @@
 mod value; // What may be given,
 mod verb; // what a row of a table is,
 
-mod clusters; // the tables,
+mod bookies; // the tables,
+mod clusters;
 mod namespaces;
 mod offload;
 mod policies;
@@ -36,13 +37,14 @@ use server::Server;
 use verb::{Resource, Shows, Verb};
 
 /// Everything there is, in the order of the help.
-const TABLES: [Resource; 9] = [
+const TABLES: [Resource; 10] = [
     topics::TOPICS,
     policies::TOPIC_POLICIES,
     namespaces::NAMESPACES,
     clusters::TENANTS,
     clusters::CLUSTERS,
     clusters::BROKERS,
+    bookies::BOOKIES,
     clusters::SCHEMAS,
     topics::LOOKUP,
     offload::OFFLOAD,

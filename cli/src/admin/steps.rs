@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use daemon::Failure;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::given::Given;
@@ -19,6 +19,7 @@ pub(super) async fn run(server: &Server, verb: &Verb, mut given: Given, now_ms: 
     match verb.way {
         Way::One => server.ask(&Request::of(verb, &given)).await,
         Way::UntilDone => until_done(server, verb, &given).await,
+        Way::EachPart => each_part(server, verb, given).await,
         Way::EachDomain => each_domain(server, verb, given).await,
         Way::NewTenant => {
             if !given.has("clusters") {
@@ -65,6 +66,34 @@ async fn until_done(server: &Server, verb: &Verb, given: &Given) -> Result<Value
             return Ok(answer);
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn each_part(server: &Server, verb: &Verb, mut given: Given) -> Result<Value, Failure> {
+    let mut all = Map::new();
+    loop {
+        let Value::Object(mut part) = server.ask(&Request::of(verb, &given)).await? else {
+            return Err(Failure::internal("the server's answer is another than expected"));
+        };
+        let after = part.remove("after");
+        for (name, value) in part {
+            join(all.entry(name).or_insert(Value::Null), value);
+        }
+        match after {
+            Some(after) => given.set("after", after),
+            None => return Ok(Value::Object(all)),
+        }
+    }
+}
+
+/// Numbers are added, lists appended.
+fn join(to: &mut Value, more: Value) {
+    match (&mut *to, more) {
+        (Value::Array(all), Value::Array(more)) => all.extend(more),
+        (Value::Number(sum), Value::Number(more)) => {
+            *to = (sum.as_u64().unwrap_or(0) + more.as_u64().unwrap_or(0)).into();
+        }
+        (_, more) => *to = more,
     }
 }
 

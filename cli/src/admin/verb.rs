@@ -51,6 +51,8 @@ pub(super) enum Way {
     One,
     /// The same as long as the work runs, if that is wanted.
     UntilDone,
+    /// Again behind what the last answer ended with, as long as it says so; what was found is joined.
+    EachPart,
     /// For each domain of topics that was not left out; the lists are joined.
     EachDomain,
     /// With the clusters there are for those that were not given.

@@ -1,6 +1,6 @@
 //! Whether the metadata store answers, how quickly, and what it knows.
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ::metadata::{Key, MetadataStore, MetadataStoreExt};
 use proto::keys;
@@ -15,12 +15,17 @@ const SLOW: Duration = Duration::from_millis(200);
 /// The header `Date` counts whole seconds.
 const ASKEW: Duration = Duration::from_secs(3);
 
-/// Looks at every member by itself, and at all of them as a process would use them.
-pub(super) async fn examine(url: &str, cluster: &str, report: &mut Report) -> Option<Arc<dyn MetadataStore>> {
+/// Looks at every member by itself, whose clock should not be far from `now`, since 1970, and at all of them as a process would use them.
+pub(super) async fn examine(
+    url: &str,
+    cluster: &str,
+    now: Duration,
+    report: &mut Report,
+) -> Option<Arc<dyn MetadataStore>> {
     let client = reqwest::Client::builder().timeout(WITHIN).no_proxy().build().ok()?;
     let members = url.strip_prefix("etcd://").unwrap_or_default();
     for member in members.split(',').filter(|member| !member.is_empty()) {
-        match ask(&client, member).await {
+        match ask(&client, member, now).await {
             Ok(member) => {
                 report.note("clock", member.clock);
                 report.note("etcd", member.condition);
@@ -50,11 +55,10 @@ struct Member {
     condition: Finding,
 }
 
-async fn ask(client: &reqwest::Client, member: &str) -> Result<Member, String> {
+async fn ask(client: &reqwest::Client, member: &str, now: Duration) -> Result<Member, String> {
     let reason = |error: reqwest::Error| error.without_url().to_string();
     let answer = client.get(format!("http://{member}/health")).send().await.map_err(reason)?;
     let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).and_then(seconds_of);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock =
         date.map_or_else(|| Finding::Odd(format!("{member} does not tell the time")), |date| askew(member, date, now));
     let alarms = client.post(format!("http://{member}/v3/maintenance/alarm")).json(&json!({"action": "GET"})).send();

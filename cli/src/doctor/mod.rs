@@ -7,6 +7,7 @@ mod network;
 mod report;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use daemon::config::{Loaded, Sources, load};
@@ -45,14 +46,14 @@ enum Output {
 }
 
 /// Prints what is found. Anything that would keep a process from serving is the exit code 75; what is merely odd is not.
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, now: Duration) -> Result<(), Failure> {
     let sources = Sources { file: arguments.config, environment: std::env::vars_os().collect(), set: arguments.set };
     let mut report = Report::default();
     if arguments.process != Some(Kind::Bookie) {
-        broker(&loaded(&sources)?, &mut report).await;
+        broker(&loaded(&sources)?, now, &mut report).await;
     }
     if arguments.process != Some(Kind::Broker) {
-        bookie(&loaded(&sources)?, &mut report).await;
+        bookie(&loaded(&sources)?, now, &mut report).await;
     }
     match arguments.output {
         Output::Text => print!("{report}"),
@@ -71,22 +72,22 @@ where
     load(sources).map(|Loaded { config, .. }| config)
 }
 
-async fn broker(config: &broker::Config, report: &mut Report) {
+async fn broker(config: &broker::Config, now: Duration, report: &mut Report) {
     report.begin("broker");
     network::ports(&[("listen", &config.listen), ("http_listen", &config.http_listen)], report).await;
     network::advertised(&config.advertised_address, &config.listen, report).await;
-    let store = metadata::examine(&config.metadata, &config.cluster, report).await;
+    let store = metadata::examine(&config.metadata, &config.cluster, now, report).await;
     if let Some(store) = store {
         let quorum = config.quorum();
         report.note("bookies", metadata::bookies(store.as_ref(), quorum.ensemble, quorum.write, quorum.ack).await);
     }
 }
 
-async fn bookie(config: &bookie::Config, report: &mut Report) {
+async fn bookie(config: &bookie::Config, now: Duration, report: &mut Report) {
     report.begin("bookie");
     network::ports(&[("listen", &config.listen), ("http_listen", &config.http_listen)], report).await;
     network::advertised(&config.advertised_address, &config.listen, report).await;
-    metadata::examine(&config.metadata, &config.cluster, report).await;
+    metadata::examine(&config.metadata, &config.cluster, now, report).await;
     let directory = config.data_dir.clone();
     let examined = tokio::task::spawn_blocking(move || disk::examine(&directory)).await;
     let findings = examined.unwrap_or_else(|error| vec![("disk", Finding::Bad(error.to_string()))]);

@@ -69,6 +69,10 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
             address: "in this process".into(),
             ..Default::default()
         },
+        {
+            let handle = handle.clone();
+            move || handle.capacity()
+        },
         Health::new(),
         leaving.clone(),
     ));

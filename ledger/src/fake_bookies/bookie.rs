@@ -12,6 +12,7 @@ pub struct FakeBookie {
     corrupt: HashSet<(u64, u64)>,
     adds_refused: Option<Status>,
     reads_unknown: bool,
+    read_only: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +49,7 @@ impl FakeBookie {
             Some(request::Body::Add(add)) => {
                 let status = match self.adds_refused {
                     Some(refused) => refused,
+                    None if self.read_only && !add.urgent && (add.recovery || !ledger.fenced) => Status::ReadOnly,
                     None => Self::add(ledger, request.ledger, add),
                 };
                 answer.set_status(status);
@@ -117,6 +119,11 @@ impl FakeBookie {
     /// Adds are answered with `status` and not done, until `None`.
     pub fn refuse_adds(&mut self, status: Option<Status>) {
         self.adds_refused = status;
+    }
+
+    /// Only urgent adds are taken.
+    pub fn be_read_only(&mut self, read_only: bool) {
+        self.read_only = read_only;
     }
 
     /// Reads are answered with neither yes nor no, as after a disk was lost.

@@ -28,6 +28,13 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// A bookie that is read-only takes what is urgent, and others are better.
+    pub(crate) fn take_urgent(&mut self) {
+        if self.condition == Condition::ReadOnly {
+            (self.condition, self.suspect) = (Condition::Ready, Some("is read-only"));
+        }
+    }
+
     /// Whether it takes writes now.
     pub(crate) fn is_live(&self) -> bool {
         self.condition == Condition::Ready

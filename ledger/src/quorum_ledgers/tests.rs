@@ -280,3 +280,47 @@ async fn a_missing_record_deletes_nothing() {
     let intent = house.metadata.get(&keys::delete_ledger(id).into()).await.expect("metadata");
     assert!(intent.is_some(), "the alarm stays");
 }
+
+/// Goal: acknowledgements, which free space, go on where messages stop.
+#[tokio::test(start_paused = true)]
+async fn what_is_urgent_is_written_to_bookies_that_are_read_only() {
+    let house = house(3).await;
+    for bookie in 0..3 {
+        house.bookies.set_read_only(&house.metadata, bookie, true).await;
+    }
+    let id = house.ledgers.next_id(Above::AllHandedOut).await.expect("ids");
+    let refused = house.ledgers.create(id, POLICY, "topic/t", Vec::new()).await;
+    let Err(LedgerError::NoLiveQuorum { live: 0, reasons, .. }) = refused else { panic!("{refused:?}") };
+    assert!(reasons.contains("is read-only"), "{reasons}");
+    let mut writer = house.ledgers.create_urgent(id, POLICY, "cursors/t", Vec::new()).await.expect("they take it");
+    publish(writer.as_mut(), 3, 10).await;
+    assert_eq!(writer.close().await.expect("all take it").end, EntryId(3));
+
+    house.bookies.set_read_only(&house.metadata, 0, false).await;
+    house.bookies.set_read_only(&house.metadata, 1, false).await;
+    let mut writer = house.create().await;
+    assert_eq!(house.marked(writer.ledger()).await, [2], "the full one lacks entries from the start");
+    publish(writer.as_mut(), 3, 10).await;
+}
+
+/// Goal: an open ledger leaves a bookie that becomes full, and one that is full is no replacement.
+#[tokio::test(start_paused = true)]
+async fn a_bookie_that_becomes_full_is_left_for_one_that_is_not() {
+    let house = house(5).await;
+    let mut writer = house.create().await;
+    publish(writer.as_mut(), 3, 10).await;
+    let members = house.members(writer.ledger()).await.remove(0);
+    let others: Vec<usize> = (0..5).filter(|bookie| !members.contains(bookie)).collect();
+    for bookie in [members[0], others[0]] {
+        house.bookies.set_read_only(&house.metadata, bookie, true).await;
+    }
+    let started = tokio::time::Instant::now();
+    publish(writer.as_mut(), 3, 10).await;
+    while house.members(writer.ledger()).await.len() < 2 {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(50), writer.tend()).await;
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+    let last = house.members(writer.ledger()).await.remove(1);
+    assert!(last.contains(&others[1]) && !last.contains(&members[0]), "{last:?}");
+    assert_eq!(writer.close().await.expect("three take entries").end, EntryId(6));
+}

@@ -32,7 +32,7 @@ impl From<Answer> for Reply {
             Status::Deleted => Self::Deleted,
             Status::Unknown if answer.absent => Self::Absent,
             Status::Unknown => Self::Unknown,
-            Status::Fenced | Status::Invalid | Status::Busy => Self::Silence,
+            Status::Fenced | Status::Invalid | Status::Busy | Status::ReadOnly => Self::Silence,
         }
     }
 }

@@ -216,7 +216,7 @@ fn hold(bookie: &mut FakeBookie, entry: u64, confirmed: u64) {
     let payload = Bytes::from_static(&[7; 10]);
     let length = 10 * (entry + 1);
     let digest = proto::digest::entry_digest(LEDGER, EntryId(entry), length, &payload);
-    let add = Add { entry, confirmed, length, digest, recovery: false, payload };
+    let add = Add { entry, confirmed, length, digest, recovery: false, payload, urgent: false };
     let answer = bookie.handle(Request { id: 1, ledger: LEDGER.0, body: Some(request::Body::Add(add)) });
     assert_eq!(answer.status(), Status::Ok);
 }

@@ -403,6 +403,7 @@ fn add(entry: &Entry) -> Add {
         digest: entry.digest,
         recovery: true,
         payload: entry.payload.clone(),
+        urgent: false,
     }
 }
 

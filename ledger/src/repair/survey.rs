@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metadata::{Error, MetadataStore};
 use prost::Message;
-use proto::records::LedgerRecord;
+use proto::records::{LedgerRecord, LedgerState};
 use proto::{BookieId, LedgerId, keys};
 
 use super::plan;
@@ -67,6 +67,30 @@ pub(super) async fn survey(
         if !page.more || after.is_none() {
             survey.findings.sort_by_key(|finding| (finding.copies, finding.ledger));
             return Ok(survey);
+        }
+    }
+}
+
+/// Of all closed ledgers behind `after`, the id and the number of entries.
+pub(super) async fn closed(
+    metadata: &dyn MetadataStore,
+    after: Option<LedgerId>,
+) -> Result<Vec<(LedgerId, u64)>, Error> {
+    let mut found = Vec::new();
+    let mut after = after.map(|ledger| keys::ledger(ledger).into());
+    loop {
+        let page = metadata.list(keys::LEDGERS, after.as_ref(), PAGE).await?;
+        for record in &page.records {
+            match LedgerRecord::decode(record.value.clone()) {
+                Ok(record) if record.state() == LedgerState::Closed => {
+                    found.push((LedgerId(record.ledger), record.end));
+                }
+                _ => {}
+            }
+        }
+        after = page.records.last().map(|last| last.key.clone());
+        if !page.more || after.is_none() {
+            return Ok(found);
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::bookie::{Answer, Request};
+use proto::bookie::{Answer, Request, Status};
 use proto::records::{LedgerRecord, LedgerState};
 use proto::{BookieId, EntryId};
 use rand::rngs::SmallRng;
@@ -132,6 +132,7 @@ impl World {
             silent: Duration::from_millis(random.random_range(20..2000)),
             needed: Duration::from_millis(random.random_range(10..500)),
             idle: Duration::from_millis(random.random_range(100..3000)),
+            full: Duration::from_millis(100),
             again_min: Duration::from_millis(50),
             again_max: Duration::from_millis(200),
             ..Patience::default()
@@ -264,8 +265,10 @@ impl World {
         if let Some(request) = self.wires[number].requests.pop_front()
             && !self.gone[bookie]
         {
-            let busy = self.happens(20);
-            self.bookies[bookie].refuse_adds(busy.then_some(proto::bookie::Status::Busy));
+            let refused = self.happens(20);
+            let full = refused && self.happens(3);
+            let refusal = if full { Status::ReadOnly } else { Status::Busy };
+            self.bookies[bookie].refuse_adds(refused.then_some(refusal));
             let answer = self.bookies[bookie].handle(request);
             self.bookies[bookie].refuse_adds(None);
             self.wires[number].answers.push_back(answer);

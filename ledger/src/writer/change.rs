@@ -24,6 +24,8 @@ pub(crate) struct Patience {
     pub(crate) needed: Duration,
     /// While it has no session and there is nothing to tell it.
     pub(crate) idle: Duration,
+    /// Before a member whose disk is full is asked again, when it cannot be replaced.
+    pub(crate) full: Duration,
     /// Before asking again when there was nobody to replace it, at first and at most.
     pub(crate) again_min: Duration,
     pub(crate) again_max: Duration,
@@ -37,6 +39,7 @@ impl Default for Patience {
             silent: Duration::from_secs(5),
             needed: Duration::from_secs(1),
             idle: Duration::from_secs(30),
+            full: Duration::from_secs(1),
             again_min: Duration::from_secs(5),
             again_max: Duration::from_secs(60),
             changes_max: 64,
@@ -135,7 +138,8 @@ impl Writer {
         let needed = member.gone_since.zip(waits).map(|(gone, waits)| gone.max(waits) + patience.needed);
         let silent = (member.front < self.flushed).then(|| member.heard_at + patience.silent);
         let lagging = member.lagging_since.map(|since| since + patience.silent);
-        [idle, needed, silent, lagging].into_iter().flatten().min()
+        let full = member.full_since; // It has said so itself.
+        [idle, needed, silent, lagging, full].into_iter().flatten().min()
     }
 
     /// When a change will be wanted if nothing comes.

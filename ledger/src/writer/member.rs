@@ -16,6 +16,8 @@ pub(super) struct Member {
     pub(super) heard_at: Duration,
     /// Since when it has lagged far behind the confirmed end.
     pub(super) lagging_since: Option<Duration>,
+    /// Since when its disk has been full.
+    pub(super) full_since: Option<Duration>,
     /// It is being replaced: its acknowledgements count no more.
     pub(super) dismissed: bool,
     /// The record says that it may lack entries of the last fragment,
@@ -42,6 +44,7 @@ impl Member {
             gone_since: Some(now),
             heard_at: now,
             lagging_since: None,
+            full_since: None,
             dismissed: false,
             lacking: false,
             lacking_below: EntryId::FIRST,

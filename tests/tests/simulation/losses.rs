@@ -20,6 +20,8 @@ impl Node {
             rewrite_after: Duration::from_secs(5),
             rewrite_rate: 1 << 20,
             seed: self.chance.below(u64::MAX),
+            reserve_bytes: 0,
+            ..Options::default()
         }
     }
 

@@ -202,6 +202,43 @@ async fn what_a_lost_bookie_held_is_copied_until_every_ledger_is_whole_again() {
     scene.ends_well().await;
 }
 
+/// Goal: an operator takes a bookie out of service without losing a copy, and it stays out. Method: four bookies under load, one is
+/// decommissioned, killed once it is retired, and started again in vain; every copy is read.
+#[tokio::test]
+async fn a_decommissioned_bookie_is_left_by_every_ledger_and_never_comes_back() {
+    let place = directory();
+    let mut scene = Scene::start(place.path(), 4, &["ledger_entries_max=300"]).await;
+    let bookies = scene.identities().await;
+    scene.receipts(1500, "so that ledgers lie on all four").await;
+    let admin = scene.cluster.brokers[0].admin();
+    let victim = 2;
+    let decommission = format!("/admin/v2/geminga/bookies/{}/decommission", bookies[victim]);
+    let begun = admin.ask(&decommission).await.expect("three others take entries");
+    assert_eq!((begun["state"].as_str(), begun["status"].as_str()), (Some("draining"), Some("RUNNING")), "{begun}");
+    let another = format!("/admin/v2/geminga/bookies/{}/decommission", bookies[0]);
+    let refused = admin.ask(&another).await.expect_err("two are too few for an ensemble of three");
+    assert!(refused.message.contains("start another bookie first"), "{refused}");
+    let retired = async || {
+        let answer = admin.ask(&decommission).await.ok()?;
+        (answer["state"] == "retired").then_some(())
+    };
+    eventually("the bookie is retired", REPAIRED_WITHIN, retired).await.expect("its ledgers have where to go");
+    assert!(scene.records.named(&bookies[victim]).await.expect("etcd answers").is_empty());
+
+    scene.cluster.bookies[victim].process().kill();
+    let again = scene.cluster.bookies[victim].restart().await.expect_err("it never starts again");
+    assert!(again.message.contains("is retired"), "{again}");
+    assert!(3 < scene.audit().await);
+    let audit = admin.ask("/admin/v2/geminga/bookies/audit?sample=20").await.expect("all bookies answer");
+    assert!(3 < audit["ledgers"].as_u64().unwrap_or(0), "{audit}");
+    scene.receipts(500, "with the three that are left").await;
+    let listed = admin.get("/admin/v2/geminga/bookies").await.expect("metadata answers");
+    let states: Vec<&str> = listed.as_array().into_iter().flatten().filter_map(|one| one["state"].as_str()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "available").count(), 3, "{listed}");
+    assert!(states.contains(&"retired"), "{listed}");
+    scene.ends_well().await;
+}
+
 /// Goal: what a bookie missed while it was away is made good when it is back. Method: exactly three, so that nobody else could take it.
 #[tokio::test]
 async fn what_a_bookie_missed_is_made_good_once_it_is_back() {

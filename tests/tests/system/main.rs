@@ -5,6 +5,7 @@ mod bookies;
 mod clients;
 mod configuration;
 mod dashboards;
+mod disk_full;
 mod faults;
 mod limbo;
 mod one_binary;

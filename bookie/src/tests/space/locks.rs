@@ -74,7 +74,7 @@ impl Disk for Watched<SimDisk> {
         self.of().sync_directory()
     }
 
-    fn room(&self) -> std::io::Result<u64> {
+    fn room(&self) -> std::io::Result<crate::Room> {
         self.of().room()
     }
 }

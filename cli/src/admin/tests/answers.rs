@@ -266,3 +266,24 @@ async fn an_answer_of_another_shape_is_said_to_be_one() {
         assert!(failure.message.starts_with(&expected), "{failure}");
     }
 }
+
+#[tokio::test]
+async fn bookies_are_a_table_and_an_audit_that_finds_something_is_a_failure() {
+    let answer = r#"[{"bookie":"b1","address":"h:3181","rack":"/z/r","state":"read-only","freeBytes":1048576,"totalBytes":1073741824,
+        "ledgers":12,"status":"DONE"},
+        {"bookie":"b2","address":"","rack":"","state":"away","freeBytes":null,"totalBytes":null,"ledgers":0,"status":"DONE"}]"#;
+    let expected = "BOOKIE  STATE      ADDRESS  RACK     FREE       OF  LEDGERS\n\
+                    b1      read-only  h:3181   /z/r  1.0 MiB  1.0 GiB       12\n\
+                    b2      away                            -        -        0\n";
+    assert_eq!(printed("bookies list", answer).await, expected);
+    let first = r#"{"ledgers":2,"whole":5,"found":[{"ledger":7,"fragment":0,"bookie":"b1","answered":true,"missing":1,"damaged":2,
+        "firstBad":3,"marked":true}],"after":8}"#;
+    let stub = Stub::answering(&[(200, first), (200, r#"{"ledgers":1,"whole":1,"found":[]}"#)]).await;
+    let (printed, outcome) = stub.run("bookies audit").await;
+    assert!(printed.ends_with("3 ledgers were read, 6 copies of entries are whole\n"), "{printed}");
+    assert_eq!(
+        printed.lines().nth(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).as_deref(),
+        Some("7 0 b1 yes 1 2 3")
+    );
+    assert_eq!(outcome.expect_err("something is not whole").exit, Exit::Internal);
+}

@@ -201,6 +201,24 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ("brokers leader-broker", &["{}"], &["GET /admin/v2/brokers/leaderBroker"]),
     ("brokers healthcheck -tv V2", &["ok"], &["GET /admin/v2/brokers/health?topicVersion=V2"]),
     ("brokers version", &["1"], &["GET /admin/v2/brokers/version"]),
+    ("bookies list", &["[]"], &["GET /admin/v2/geminga/bookies"]),
+    ("bookies list-bookies", &["{}"], &["GET /admin/v2/bookies/all"]),
+    ("bookies racks-placement", &["{}"], &["GET /admin/v2/bookies/racks-info"]),
+    ("bookies decommission b1", &[DRAINING], &["POST /admin/v2/geminga/bookies/b1/decommission"]),
+    (
+        "bookies decommission -w h:3181",
+        &[DRAINING, RETIRED],
+        &[
+            "POST /admin/v2/geminga/bookies/h%3A3181/decommission",
+            "POST /admin/v2/geminga/bookies/h%3A3181/decommission",
+        ],
+    ),
+    ("bookies recommission b1", &[RETIRED], &["POST /admin/v2/geminga/bookies/b1/recommission"]),
+    (
+        "bookies audit --sample 10",
+        &[r#"{"ledgers":3,"whole":9,"found":[],"after":7}"#, r#"{"ledgers":1,"whole":1,"found":[]}"#],
+        &["POST /admin/v2/geminga/bookies/audit?sample=10", "POST /admin/v2/geminga/bookies/audit?sample=10&after=7"],
+    ),
     ("schemas get t", &["{}"], &["GET /admin/v2/schemas/public/default/t/schema"]),
     ("schemas get t -v 2", &["{}"], &["GET /admin/v2/schemas/public/default/t/schema/2"]),
     ("schemas get t -a", &["{}"], &["GET /admin/v2/schemas/public/default/t/schemas"]),
@@ -228,6 +246,9 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 const SCRUB: &str = r#"{"stores":[]}"#;
+const DRAINING: &str =
+    r#"{"bookie":"b1","address":"h:3181","rack":"","state":"draining","ledgers":4,"status":"RUNNING"}"#;
+const RETIRED: &str = r#"{"bookie":"b1","address":"","rack":"","state":"retired","ledgers":0,"status":"DONE"}"#;
 
 fn written_out(request: &str) -> String {
     request.replacen(" T", &format!(" {T}"), 1).replacen(" N/", " /admin/v2/namespaces/", 1)

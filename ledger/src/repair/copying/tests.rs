@@ -33,7 +33,7 @@ impl Rig {
     fn put(&mut self, bookie: usize, entry: u64) {
         let (length, payload) = (100 * (entry + 1), payload(entry));
         let digest = entry_digest(LEDGER, EntryId(entry), length, &payload);
-        let add = Add { entry, confirmed: entry, length, digest, recovery: true, payload };
+        let add = Add { entry, confirmed: entry, length, digest, recovery: true, payload, urgent: false };
         let answer = self.bookies[bookie].handle(request(&request::Body::Add(add)));
         assert_eq!(answer.status(), Status::Ok);
     }

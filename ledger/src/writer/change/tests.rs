@@ -335,3 +335,27 @@ fn changes_of_a_ledger_are_counted() {
     assert_eq!(rig.writer.change_wanted(at(200_000)), None);
     assert_eq!(rig.writer.deadline(), None);
 }
+
+/// A full disk is no absence: the member says itself that it takes nothing, so nobody waits to find out.
+#[test]
+fn a_member_whose_disk_is_full_is_replaced_at_once_and_asked_again_while_nobody_can() {
+    let mut rig = Rig::new(POLICY, 10_000);
+    rig.append(2, at(0));
+    (0..2).for_each(|seat| rig.acknowledge(seat, at(0)));
+    assert_eq!(rig.writer.take_confirmed(), Some(EntryId(2)), "two of three are enough");
+    let first = rig.sent[2].1.remove(0).id;
+    rig.sent[2].1.clear();
+    let full = Answer { id: first, ledger: 1, run: 2, status: Status::ReadOnly.into(), ..Answer::default() };
+    rig.writer.answered(2, 1, &full, at(0));
+    assert_eq!(rig.writer.failure(), None, "it is no fence");
+    assert_eq!(rig.writer.change_wanted(at(0)), Some(set(&[2])));
+    rig.writer.nobody_to_change_to(at(0));
+    rig.writer.tick(at(0));
+    rig.send();
+    assert!(rig.entries(2).is_empty(), "not at once");
+    rig.writer.tick(at(1));
+    rig.send();
+    assert_eq!(rig.entries(2), [0, 1]);
+    rig.acknowledge(2, at(1));
+    assert_eq!(rig.writer.change_wanted(at(100)), None, "it has room again");
+}
