@@ -21,8 +21,10 @@ use tower_service::Service;
 use crate::connection;
 use crate::http::{self, Pages};
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
+use crate::moves::Moves;
 use crate::namespaces::Namespaces;
 use crate::offload::{self, Kinds, Stores};
+use crate::outbox::NextOwner;
 use crate::ownership::{Keeping, Ownership, Probe};
 use crate::policies::Policies;
 use crate::repair::Repairer;
@@ -143,7 +145,7 @@ pub async fn serve(
     work_drain.request();
     if outcome.is_ok() {
         context.ownership.withdraw().await; // Nobody is sent here any more.
-        context.ownership.release_all(context.topics.unload_where(|_| true)).await; // Others take the topics.
+        context.moves.release_all().await; // Others take the topics.
     }
     connection_drain.request(); // What is in flight is answered.
     join(connections, "connections").await;
@@ -258,7 +260,14 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         Duration::from_secs(config.retention_without_subscription_s),
         house.clock.clone(),
     );
+    let moves = Moves {
+        ownership: ownership.clone(),
+        topics: topics.clone(),
+        peers: peers(),
+        addresses_mislead: house.standalone && config.advertised_address.is_empty(),
+    };
     let context = Context {
+        moves,
         policies,
         upkeep,
         namespaces: namespaces(&config, &house),
@@ -288,7 +297,7 @@ fn object_tier(config: &Config, house: &House) -> ObjectTier {
 async fn unload_what_is_lost(context: Arc<Context>) {
     let mut losses = context.ownership.losses();
     while losses.changed().await.is_ok() {
-        context.topics.unload_where(|topic| !context.ownership.owns(topic)).await;
+        context.topics.unload_where(|topic| !context.ownership.owns(topic), &NextOwner::default()).await;
         tokio::time::sleep(PAUSE).await; // Many bundles are often lost together.
     }
 }

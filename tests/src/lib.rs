@@ -13,6 +13,7 @@ pub mod deadline; // Waiting.
 pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.
 pub mod lines;
+pub mod moves; // How long planned moves interrupt publishers.
 pub mod offload_read; // Measures the broker's reader of objects itself.
 pub mod plain; // Reads objects without our code, to compare with.
 pub mod space; // Measures one bookie in its own process.

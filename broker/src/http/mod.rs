@@ -8,7 +8,8 @@ mod refusal; // and how it is refused.
 
 mod owner; // Asking the broker that has a topic.
 
-mod clusters; // Pages, from the outside inwards.
+mod bundles; // Pages, from the outside inwards.
+mod clusters;
 mod lookup;
 mod names;
 mod offload;
@@ -86,9 +87,9 @@ fn admin() -> Router<Pages> {
             get(names::namespace).put(names::create_namespace).delete(names::delete_namespace),
         )
         .route("/namespaces/{tenant}/{namespace}/topics", get(names::topics))
-        .route("/namespaces/{tenant}/{namespace}/bundles", get(names::bundles))
-        .route("/namespaces/{tenant}/{namespace}/unload", put(names::unload))
-        .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(names::unload_bundle))
+        .route("/namespaces/{tenant}/{namespace}/bundles", get(bundles::list))
+        .route("/namespaces/{tenant}/{namespace}/unload", put(bundles::unload_all))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(bundles::unload))
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
@@ -98,7 +99,8 @@ fn admin() -> Router<Pages> {
     let ours = Router::new()
         .route("/geminga/offload/scrub", post(offload::scrub))
         .route("/geminga/offload/status", get(offload::status))
-        .route("/geminga/offload/cost", get(offload::cost));
+        .route("/geminga/offload/cost", get(offload::cost))
+        .route("/geminga/bundles/{tenant}/{namespace}/{bundle}/expect", put(bundles::expect));
     let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
     Router::new().nest("/admin/v2", paths)
 }

@@ -5,6 +5,7 @@ use proto::TopicNameError;
 use serde_json::json;
 
 use crate::log::LogError;
+use crate::moves::MoveError;
 use crate::namespaces::{ChangeError, NamespaceError};
 use crate::ownership::OwnershipError;
 use crate::schemas::SchemaError;
@@ -94,6 +95,17 @@ impl From<OwnershipError> for Refusal {
             OwnershipError::Metadata(error) => return error.clone().into(),
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<MoveError> for Refusal {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Ownership(error) => error.into(),
+            MoveError::NotTaken { .. } | MoveError::Interrupted => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        }
     }
 }
 

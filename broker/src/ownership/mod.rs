@@ -39,6 +39,8 @@ const TICK: Duration = Duration::from_millis(100);
 const NOMINATION_MS: u64 = 2_000;
 /// For the broker that a person has chosen to take a bundle.
 pub(crate) const RESERVATION_MS: u64 = 10_000;
+/// How long a bundle that was announced is waited for: longer than its topics may take to end.
+const COMING: Duration = Duration::from_secs(15);
 /// Of all leased keys of a broker.
 const LEASE: Duration = Duration::from_secs(2);
 /// Brokers waiting to be probed.
@@ -185,12 +187,44 @@ impl Ownership {
         view.broker(&owner.broker).cloned().map(Owner::At)
     }
 
-    /// Gives a bundle up: lets nobody in, waits for `unload`, and then frees it, for ten seconds only for the broker `to` when one
-    /// is named. Without effect on a bundle that is not here. When dropped half way, the bundle stays here.
+    /// Who has a bundle next when this broker gives it up, as long as nobody is named. This broker too, if it still serves.
+    pub(crate) fn successor(&self, bundle: &Bundle) -> Option<BrokerRecord> {
+        self.shared.view.read().successor(bundle, "", Instant::now()).cloned()
+    }
+
+    /// Prepares for a bundle that its owner is about to hand over: until that has happened, or for fifteen seconds, whoever asks for
+    /// it here waits. Gives the lease to put its key under; `None` when this broker takes no bundles now.
+    pub(crate) async fn expect(&self, bundle: &Bundle) -> Result<Option<LeaseId>, OwnershipError> {
+        self.bundles_of(&bundle.namespace).await?; // What is not known to exist would not be believed to be ours.
+        let lease = *self.shared.lease.read();
+        let mut view = self.shared.view.write();
+        let lease = lease.filter(|_| view.serving());
+        if lease.is_some() {
+            view.set_coming(bundle, Instant::now() + COMING);
+        }
+        Ok(lease)
+    }
+
+    /// Waits until this broker has a bundle that it [expects](Self::expect). False when that does not happen in time.
+    pub(crate) async fn arrival(&self, bundle: &Bundle) -> bool {
+        let mut changed = self.shared.changed.subscribe();
+        let arrives = async {
+            while !self.shared.view.read().ours().contains(bundle) {
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(COMING, arrives).await.unwrap_or(false)
+    }
+
+    /// Gives a bundle up: lets nobody in, waits for `unload`, and then leaves it to `next`. Without effect on a bundle that is not here.
+    /// When dropped half way, the bundle stays here.
     pub(crate) async fn release(
         &self,
         bundle: &Bundle,
-        to: Option<&BrokerRecord>,
+        next: &Next,
         unload: impl Future<Output = ()>,
     ) -> Result<(), OwnershipError> {
         if !self.shared.view.write().begin_release(bundle) {
@@ -198,8 +232,11 @@ impl Ownership {
         }
         let stays = Releasing { shared: &self.shared, bundle };
         unload.await;
-        self.shared.give_up(bundle, to).await?;
+        if !matches!(next, Next::Here) {
+            self.shared.give_up(bundle, next).await?;
+        }
         drop(stays); // Without effect once the key says otherwise.
+        self.shared.wake();
         Ok(())
     }
 
@@ -215,21 +252,6 @@ impl Ownership {
         if let Err(error) = registration::withdraw(&self.shared).await {
             tracing::warn!(%error, "cannot withdraw from the list of brokers; the lease will");
         }
-    }
-
-    /// Gives all bundles up, after `unload`. For a broker that has withdrawn.
-    pub(crate) async fn release_all(&self, unload: impl Future<Output = ()>) {
-        let ours = self.bundles();
-        for bundle in &ours {
-            self.shared.view.write().begin_release(bundle);
-        }
-        unload.await;
-        let releases = ours.iter().map(|bundle| async move {
-            if let Err(error) = self.shared.give_up(bundle, None).await {
-                tracing::warn!(%bundle, %error, "cannot release a bundle; the lease will");
-            }
-        });
-        for_each_concurrently(releases).await;
     }
 
     async fn bundle_of(&self, topic: &TopicName) -> Result<Bundle, OwnershipError> {
@@ -276,6 +298,27 @@ impl Ownership {
     }
 }
 
+/// Who has a bundle after this broker.
+#[derive(Debug, Clone)]
+pub(crate) enum Next {
+    /// Whoever is elected when somebody asks for it.
+    Anyone,
+    /// This broker: it has only unloaded everything.
+    Here,
+    /// Another one: at once when the lease is known under which it keeps its keys, else nobody else may take it for ten seconds.
+    Broker { broker: BrokerRecord, lease: Option<LeaseId> },
+}
+
+impl Next {
+    /// Which broker, when it is another and known.
+    pub(crate) fn broker(&self) -> Option<&BrokerRecord> {
+        match self {
+            Self::Anyone | Self::Here => None,
+            Self::Broker { broker, .. } => Some(broker),
+        }
+    }
+}
+
 /// Puts a bundle back among those that are served when its release did not end.
 struct Releasing<'a> {
     shared: &'a Shared,
@@ -299,15 +342,30 @@ impl Shared {
     }
 
     async fn take(&self, bundle: &Bundle, expect: Expect) -> Result<(), Error> {
-        let BrokerRecord { broker, http, start, .. } = self.me.clone();
-        self.write(bundle, BundleOwner { broker, http, start, ..Default::default() }, expect).await
+        self.write(bundle, owner_record(&self.me), expect).await
     }
 
-    /// Frees a bundle of ours. Its key may have been rewritten meanwhile, under a new lease.
-    async fn give_up(&self, bundle: &Bundle, to: Option<&BrokerRecord>) -> Result<(), Error> {
+    /// Leaves a bundle of ours to `next`. Its key may have been rewritten meanwhile, under a new lease.
+    async fn give_up(&self, bundle: &Bundle, next: &Next) -> Result<(), Error> {
+        let mut ready = match next {
+            Next::Broker { broker, lease: Some(lease) } => Some((owner_record(broker), *lease)),
+            Next::Broker { lease: None, .. } | Next::Anyone | Next::Here => None,
+        };
         while self.view.read().ours().contains(bundle) {
             let expect = self.view.read().expect(bundle);
-            self.write(bundle, self.free(to, if to.is_some() { RESERVATION_MS } else { 0 }), expect).await?;
+            match &ready {
+                Some((owner, lease)) => match self.write_under(bundle, owner.clone(), expect, *lease).await {
+                    Err(Error::Refused { reason }) => {
+                        tracing::warn!(%bundle, reason, "the next owner's lease has gone: the bundle is reserved for it");
+                        ready = None;
+                    }
+                    written => written?,
+                },
+                None => {
+                    let to = next.broker();
+                    self.write(bundle, self.free(to, if to.is_some() { RESERVATION_MS } else { 0 }), expect).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -317,6 +375,16 @@ impl Shared {
         let Some(lease) = *self.lease.read() else {
             return Err(Error::Unavailable { reason: "this broker has no lease at the moment".into() });
         };
+        self.write_under(bundle, owner, expect, lease).await
+    }
+
+    async fn write_under(
+        &self,
+        bundle: &Bundle,
+        owner: BundleOwner,
+        expect: Expect,
+        lease: LeaseId,
+    ) -> Result<(), Error> {
         let key = keys::bundle(&bundle.namespace, &bundle.range.to_string());
         let put = Operation::put_leased(key, owner.encode_to_vec(), expect, lease);
         match self.metadata.commit(Transaction::new(vec![put])).await {
@@ -351,6 +419,11 @@ impl Shared {
     fn suspect(&self, broker: BrokerRecord) {
         let _ = self.suspects.try_send(broker); // Full: others are being probed, and who asks will ask again.
     }
+}
+
+fn owner_record(broker: &BrokerRecord) -> BundleOwner {
+    let BrokerRecord { broker, http, start, .. } = broker.clone();
+    BundleOwner { broker, http, start, ..Default::default() }
 }
 
 fn decode_owner(record: &metadata::Record) -> Result<(BundleOwner, metadata::Version), Error> {

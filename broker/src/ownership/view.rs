@@ -37,6 +37,8 @@ struct Held {
     seen: Option<Version>,
     /// The owner whose key went without a word, and when.
     gone: Option<(BundleOwner, Instant)>,
+    /// Until when the owner may be about to hand it over to this broker.
+    coming: Option<Instant>,
     ours: Ours,
 }
 
@@ -159,6 +161,11 @@ impl View {
         }
     }
 
+    /// Its owner has announced that it hands it over to this broker. Until then, nobody is sent back to that owner.
+    pub(crate) fn set_coming(&mut self, bundle: &Bundle, until: Instant) {
+        self.bundles.entry(bundle.clone()).or_default().coming = Some(until);
+    }
+
     /// It stays ours after all.
     pub(crate) fn cancel_release(&mut self, bundle: &Bundle) {
         if let Some(held) = self.bundles.get_mut(bundle)
@@ -196,6 +203,9 @@ impl View {
         };
         if held.seen.is_some_and(|seen| version < seen) {
             return false;
+        }
+        if held.seen != Some(version) {
+            held.coming = None;
         }
         held.seen = Some(version);
         held.gone = None;
@@ -270,6 +280,7 @@ impl View {
             Some((owner, version)) if self.is_dead(owner, now) => {
                 self.elect(bundle, Expect::Version(*version), "", now)
             }
+            Some(_) if held.coming.is_some_and(|until| now < until) => Decision::Wait,
             Some((owner, _)) => match self.brokers.get(&owner.broker) {
                 Some(broker) => Decision::At(broker.clone()),
                 None => Decision::Wait, // Its lease is ending, or it withdrew and is about to give the bundle up.
@@ -302,18 +313,23 @@ impl View {
         }
     }
 
-    /// Who takes a bundle that nobody has: the live broker with the highest score for it, `but` left out.
+    /// Who takes a bundle that nobody has.
     fn elect(&self, bundle: &Bundle, expect: Expect, but: &str, now: Instant) -> Decision {
+        match self.successor(bundle, but, now) {
+            Some(broker) if broker.broker != self.me.broker => Decision::Nominate(broker.broker.clone(), expect),
+            _ if self.serving => Decision::Take(expect),
+            _ => Decision::Wait,
+        }
+    }
+
+    /// The live broker with the highest score for a bundle, `but` left out.
+    pub(crate) fn successor(&self, bundle: &Bundle, but: &str, now: Instant) -> Option<&BrokerRecord> {
         let text = bundle.to_string();
         let candidates = self.brokers.values().filter(|broker| {
             let me = broker.broker == self.me.broker;
             if me { self.serving } else { broker.broker != but && !self.refuses(&broker.start, now) }
         });
-        match candidates.max_by_key(|broker| (score(&broker.broker, &text), &broker.broker)) {
-            Some(broker) if broker.broker != self.me.broker => Decision::Nominate(broker.broker.clone(), expect),
-            _ if self.serving => Decision::Take(expect),
-            _ => Decision::Wait,
-        }
+        candidates.max_by_key(|broker| (score(&broker.broker, &text), &broker.broker))
     }
 }
 

@@ -5,6 +5,7 @@ mod bookies;
 mod clients;
 mod configuration;
 mod dashboards;
+mod moves;
 mod one_binary;
 mod programs; // How programs of others are run.
 mod promises; // What must hold.

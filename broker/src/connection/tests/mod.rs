@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
+use crate::moves::Moves;
 use crate::namespaces::Namespaces;
 use crate::offload::{Kinds, Stores};
 use crate::ownership::{Ownership, Probe};
@@ -132,7 +133,14 @@ async fn context(
     let policies = Policies::new(metadata.clone());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
     let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone());
+    let moves = Moves {
+        ownership: ownership.clone(),
+        topics: topics.clone(),
+        peers: reqwest::Client::new(),
+        addresses_mislead: false,
+    };
     Arc::new(Context {
+        moves,
         policies,
         upkeep,
         broker: address.to_string(),
