@@ -18,6 +18,7 @@ mod subscription;
 mod topic;
 
 mod intents;
+mod listeners;
 mod moves; // How that changes while topics are used.
 mod namespaces;
 mod ownership; // Who may serve what.
@@ -64,5 +65,6 @@ pub(crate) struct Context {
     pub(crate) policies: policies::Policies,
     pub(crate) topics: topic::Topics,
     pub(crate) moves: moves::Moves,
+    pub(crate) balance: moves::Balancer,
     pub(crate) upkeep: upkeep::Upkeep,
 }

@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::connection;
 use crate::http::{self, Pages};
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
-use crate::moves::Moves;
+use crate::moves::{Balancer, Moves};
 use crate::namespaces::Namespaces;
 use crate::offload::{self, Kinds, Stores};
 use crate::outbox::NextOwner;
@@ -31,7 +31,7 @@ use crate::repair::Repairer;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
 use crate::upkeep::{self, Tiering, Upkeep};
-use crate::{Clock, Config, Context, intents, metrics};
+use crate::{Clock, Config, Context, intents, listeners, metrics};
 
 /// What a broker is given beside its configuration.
 #[derive(Debug)]
@@ -105,12 +105,14 @@ pub async fn serve(
     let listener = daemon::bind(&config.listen, key).await?;
     let http_listener = daemon::bind(&config.http_listen, http_key).await?;
     let bound = bound(&config, house.standalone, &listener, &http_listener)?;
+    let listeners = listeners::parse(&config.advertised_listeners).map_err(Failure::usage)?;
     let me = BrokerRecord {
         broker: bound.broker.to_string(),
         http: bound.http.to_string(),
         start: house.start.clone(),
         started_at: house.clock.now_ms(),
         version: env!("CARGO_PKG_VERSION").into(),
+        listeners: listeners.into_iter().collect(),
     };
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
@@ -132,6 +134,7 @@ pub async fn serve(
     let worker = tokio::spawn(worker.work(context.ownership.clone(), work_drain.clone()));
     let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let repairs = tokio::spawn(repair(Arc::clone(&context), work_drain.clone()));
+    let balance = tokio::spawn(context.balance.clone().work(work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -155,6 +158,7 @@ pub async fn serve(
     join(worker, "intents").await;
     join(upkeep, "upkeep").await;
     join(repairs, "repairs").await;
+    join(balance, "balance").await;
     context.upkeep.tiering().stop().await;
     if outcome.is_ok() {
         keeping.stop().await;
@@ -266,8 +270,10 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         peers: peers(),
         addresses_mislead: house.standalone && config.advertised_address.is_empty(),
     };
+    let balance = Balancer::new(moves.clone(), house.clock.clone(), config.balance_moves_per_min);
     let context = Context {
         moves,
+        balance,
         policies,
         upkeep,
         namespaces: namespaces(&config, &house),

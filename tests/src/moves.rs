@@ -273,7 +273,7 @@ pub async fn move_under_load(run: &MovesRun) -> Result<MovesReport, Failure> {
 
 /// So that nothing else moves bundles meanwhile.
 fn run_settings() -> Vec<String> {
-    Vec::new()
+    vec!["balance_moves_per_min=0".into()]
 }
 
 /// Asks the broker `at` for a move, or ends the one that has the bundle.

@@ -74,7 +74,8 @@ fn admin() -> Router<Pages> {
         .route("/brokers/ready", get(clusters::health))
         .route("/brokers/version", get(clusters::version))
         .route("/brokers/leaderBroker", get(clusters::leader))
-        .route("/brokers/{cluster}", get(clusters::brokers));
+        .route("/brokers/{cluster}", get(clusters::brokers))
+        .route("/brokers/{cluster}/{broker}/ownedNamespaces", get(clusters::owned));
     let names = Router::new()
         .route("/tenants", get(names::tenants))
         .route(
@@ -90,6 +91,8 @@ fn admin() -> Router<Pages> {
         .route("/namespaces/{tenant}/{namespace}/bundles", get(bundles::list))
         .route("/namespaces/{tenant}/{namespace}/unload", put(bundles::unload_all))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(bundles::unload))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/split", put(bundles::split))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/topicHashPositions", get(bundles::positions))
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
@@ -100,6 +103,8 @@ fn admin() -> Router<Pages> {
         .route("/geminga/offload/scrub", post(offload::scrub))
         .route("/geminga/offload/status", get(offload::status))
         .route("/geminga/offload/cost", get(offload::cost))
+        .route("/geminga/load", get(bundles::load))
+        .route("/geminga/moves", get(bundles::moves))
         .route("/geminga/bundles/{tenant}/{namespace}/{bundle}/expect", put(bundles::expect));
     let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
     Router::new().nest("/admin/v2", paths)

@@ -5,14 +5,20 @@
 //! is closed; a move that was begun ends, whoever asked for it has gone or not.
 //! Never: relied upon for safety. A broker that does the contrary of what it announced costs time, nothing else.
 mod announce; // What brokers tell each other.
+mod balance; // When they go by themselves,
+mod balancer; // and who sees to it.
+mod split; // How one becomes several.
 
 use std::time::Duration;
 
 use futures::StreamExt;
+use metadata::Version;
 use proto::TopicName;
 use proto::records::BrokerRecord;
 
 pub(crate) use announce::{Announced, Expected};
+pub(crate) use balancer::Balancer;
+pub(crate) use split::SplitAt;
 
 use crate::outbox::NextOwner;
 use crate::ownership::{Bundle, Next, Ownership, OwnershipError};
@@ -31,6 +37,9 @@ pub(crate) enum MoveError {
     /// Name another one, or wait for it. Nothing has happened.
     #[error("broker {broker} does not take the bundle: {reason}")]
     NotTaken { broker: String, reason: String },
+    /// Whatever was asked may have happened.
+    #[error("broker {broker} does not answer as it should: {reason}")]
+    Silent { broker: String, reason: String },
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
     /// The task that moved it did not end as it should. The bundle is served.
@@ -78,12 +87,17 @@ impl Moves {
         let next = self.announce(bundle, to, &self.topics.names_where(inside)).await?;
         let address = match &next {
             Next::Anyone => NextOwner::default(),
-            _ if self.addresses_mislead => NextOwner::default(),
-            Next::Here => NextOwner::at(&self.ownership.me().broker),
-            Next::Broker { broker, .. } => NextOwner::at(&broker.broker),
+            Next::Here => self.address(self.ownership.me()),
+            Next::Broker { broker, .. } => self.address(broker),
         };
         self.ownership.release(bundle, &next, self.topics.unload_where(inside, &address)).await?;
         Ok(next.broker().cloned())
+    }
+
+    /// Where clients find a broker; nothing when it is not the same for all of them.
+    fn address(&self, broker: &BrokerRecord) -> NextOwner {
+        let misleads = self.addresses_mislead || !broker.listeners.is_empty();
+        if misleads { NextOwner::default() } else { NextOwner::at(&broker.broker) }
     }
 
     /// Chooses who comes next and tells it. A broker that was named must agree; an elected one that does not leaves the bundle to whoever
@@ -114,7 +128,8 @@ impl Moves {
 
     /// Gets ready for a bundle that its owner announces, and opens its topics once it is here.
     pub(crate) async fn expect(&self, bundle: Bundle, coming: Announced) -> Result<Option<Expected>, OwnershipError> {
-        let Some(lease) = self.ownership.expect(&bundle).await? else { return Ok(None) };
+        let at = Version(coming.version);
+        let Some(lease) = self.ownership.expect(&bundle, at).await? else { return Ok(None) };
         let moves = self.clone();
         tokio::spawn(async move {
             if moves.ownership.arrival(&bundle).await {

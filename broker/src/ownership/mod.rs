@@ -7,6 +7,7 @@ mod bundles; // What is owned.
 mod keeper; // Who keeps it.
 mod probe;
 mod registration;
+mod split;
 mod view; // What follows from what is known.
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Error, Expect, Key, LeaseId, MetadataStore, Operation, Transaction};
+use metadata::{Error, Expect, Key, LeaseId, MetadataStore, Operation, Transaction, Version};
 use parking_lot::RwLock;
 use prost::Message;
 use proto::records::{BrokerRecord, BundleOwner, NamespaceRecord};
@@ -24,9 +25,10 @@ use proto::{NamespaceName, TopicName, keys};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use bundles::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, Bundles};
+pub(crate) use bundles::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, BundleRangeError, Bundles, hash};
 pub(crate) use keeper::Keeping;
 pub(crate) use probe::{Probe, START_HEADER};
+pub(crate) use split::SplitError;
 
 use crate::Clock;
 use view::{Decision, View};
@@ -129,11 +131,24 @@ impl Ownership {
     /// Where `topic` is served. Takes its bundle when that is free and this broker is the one to take it; waits up to
     /// 15 s while it moves.
     pub(crate) async fn lookup(&self, topic: &TopicName) -> Result<Owner, OwnershipError> {
+        self.settled(Wanted::Topic(topic)).await
+    }
+
+    /// The same for a bundle.
+    pub(crate) async fn lookup_bundle(&self, bundle: &Bundle) -> Result<Owner, OwnershipError> {
+        self.settled(Wanted::Bundle(bundle)).await
+    }
+
+    async fn settled(&self, wanted: Wanted<'_>) -> Result<Owner, OwnershipError> {
         let deadline = Instant::now() + LOOKUP_TIME;
         let mut changed = self.shared.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let outcome = match self.bundle_of(topic).await {
+            let bundle = match wanted {
+                Wanted::Topic(topic) => self.bundle_of(topic).await,
+                Wanted::Bundle(bundle) => Ok(bundle.clone()),
+            };
+            let outcome = match bundle {
                 Ok(bundle) => self.settle(&bundle).await,
                 Err(error) => Err(error),
             };
@@ -177,6 +192,11 @@ impl Ownership {
         self.shared.view.read().ours()
     }
 
+    /// Bundles that a broker serves, as far as this one knows, in order.
+    pub(crate) fn bundles_at(&self, broker: &BrokerRecord) -> Vec<Bundle> {
+        self.shared.view.read().bundles_at(broker)
+    }
+
     /// Which broker has a bundle, when one has. Asks nobody.
     pub(crate) fn owner_of(&self, bundle: &Bundle) -> Option<Owner> {
         let view = self.shared.view.read();
@@ -193,16 +213,24 @@ impl Ownership {
     }
 
     /// Prepares for a bundle that its owner is about to hand over: until that has happened, or for fifteen seconds, whoever asks for
-    /// it here waits. Gives the lease to put its key under; `None` when this broker takes no bundles now.
-    pub(crate) async fn expect(&self, bundle: &Bundle) -> Result<Option<LeaseId>, OwnershipError> {
+    /// it here waits. `at` is the version of its key now. Gives the lease to put its key under; `None` when this broker takes no bundles now.
+    pub(crate) async fn expect(&self, bundle: &Bundle, at: Version) -> Result<Option<LeaseId>, OwnershipError> {
         self.bundles_of(&bundle.namespace).await?; // What is not known to exist would not be believed to be ours.
         let lease = *self.shared.lease.read();
         let mut view = self.shared.view.write();
         let lease = lease.filter(|_| view.serving());
         if lease.is_some() {
-            view.set_coming(bundle, Instant::now() + COMING);
+            view.set_coming(bundle, at, Instant::now() + COMING);
         }
         Ok(lease)
+    }
+
+    /// The version of a bundle's key, as this broker knows it.
+    pub(crate) fn version_of(&self, bundle: &Bundle) -> Version {
+        match self.shared.view.read().expect(bundle) {
+            Expect::Version(version) => version,
+            Expect::Absent | Expect::Any => Version(0),
+        }
     }
 
     /// Waits until this broker has a bundle that it [expects](Self::expect). False when that does not happen in time.
@@ -266,8 +294,8 @@ impl Ownership {
         }
         let record = self.shared.metadata.get(&Key::from(keys::namespace(namespace))).await?;
         let record = record.ok_or(OwnershipError::NamespaceNotFound)?;
-        let bundles = decode_bundles(&record)?;
-        self.shared.view.write().set_bundles_of(namespace, Some(bundles.clone()));
+        let (bundles, version) = decode_bundles(&record)?;
+        self.shared.view.write().set_bundles_of(namespace, Some((bundles.clone(), version)));
         Ok(Arc::new(bundles))
     }
 
@@ -296,6 +324,14 @@ impl Ownership {
         }
         Err(OwnershipError::Moving { bundle: bundle.to_string() })
     }
+}
+
+/// What a lookup is for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    /// Whichever bundle it lies in, which may change while it is waited for.
+    Topic(&'a TopicName),
+    Bundle(&'a Bundle),
 }
 
 /// Who has a bundle after this broker.
@@ -404,6 +440,14 @@ impl Shared {
         Ok(())
     }
 
+    async fn refresh_cut(&self, namespace: &NamespaceName) -> Result<(), Error> {
+        let record = self.metadata.get(&Key::from(keys::namespace(namespace))).await?;
+        if let Some(record) = record {
+            self.view.write().set_bundles_of(namespace, Some(decode_bundles(&record)?));
+        }
+        Ok(())
+    }
+
     fn note(&self, bundle: &Bundle, key: Option<(BundleOwner, metadata::Version)>) {
         let lost = self.view.write().apply(bundle, key, Instant::now());
         if lost {
@@ -431,10 +475,11 @@ fn decode_owner(record: &metadata::Record) -> Result<(BundleOwner, metadata::Ver
     Ok((owner, record.version))
 }
 
-fn decode_bundles(record: &metadata::Record) -> Result<Bundles, Error> {
+fn decode_bundles(record: &metadata::Record) -> Result<(Bundles, metadata::Version), Error> {
     let corrupt = || Error::Corrupt { key: record.key.clone() };
     let namespace = NamespaceRecord::decode(record.value.clone()).map_err(|_| corrupt())?;
-    Bundles::with_boundaries(&namespace.boundaries).ok_or_else(corrupt)
+    let bundles = Bundles::with_boundaries(&namespace.boundaries).ok_or_else(corrupt)?;
+    Ok((bundles, record.version))
 }
 
 async fn for_each_concurrently(work: impl Iterator<Item = impl Future<Output = ()>>) {

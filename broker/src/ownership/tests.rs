@@ -215,7 +215,7 @@ async fn a_bundle_that_is_announced_is_waited_for_and_never_free() {
     let (a, b) = two(&store, &probe).await;
     owners(&a).await;
     let (bundle, inside) = one_of(&a);
-    let lease = b.ownership.expect(&bundle).await.unwrap().expect("it serves");
+    let lease = b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap().expect("it serves");
     let asked = b.ownership.lookup(&inside);
     tokio::pin!(asked);
     let early = tokio::time::timeout(Duration::from_millis(500), &mut asked).await;
@@ -256,11 +256,42 @@ async fn an_announcement_that_nothing_follows_is_forgotten() {
     let (a, b) = two(&store, &probe).await;
     owners(&a).await;
     let (bundle, inside) = one_of(&a);
-    b.ownership.expect(&bundle).await.unwrap().expect("it serves");
+    b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap().expect("it serves");
     assert!(!b.ownership.arrival(&bundle).await);
     assert_eq!(b.ownership.lookup(&inside).await.unwrap(), Owner::At(a.ownership.me().clone()));
     b.ownership.withdraw().await;
-    assert_eq!(b.ownership.expect(&bundle).await.unwrap(), None, "it takes nothing any more");
+    assert_eq!(
+        b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap(),
+        None,
+        "it takes nothing any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_bundle_stays_where_it_was_and_its_parts_move_alone() {
+    let (store, probe) = (MemoryStore::default(), Probe::told());
+    namespace(&store).await;
+    let (a, b) = two(&store, &probe).await;
+    let before = owners(&a).await;
+    let (bundle, _) = one_of(&a);
+    let middle = bundle.range.middle().unwrap();
+    assert!(matches!(b.ownership.split(&bundle, &[middle]).await, Err(SplitError::NotHere(_))), "it is not there");
+    assert!(matches!(a.ownership.split(&bundle, &[middle, 0]).await, Err(SplitError::Boundaries)));
+    let losses = *a.ownership.losses().borrow();
+    let parts = a.ownership.split(&bundle, &[middle]).await.unwrap();
+    assert_eq!(owners(&a).await, before);
+    until(|| b.ownership.shared.view.read().bundles_of(&bundle.namespace).unwrap().ranges().count() == 5).await;
+    tokio::time::sleep(Duration::from_secs(40)).await; // Everything is listed again meanwhile.
+    assert_eq!((owners(&a).await, owners(&b).await), (before.clone(), before));
+    assert_eq!(*a.ownership.losses().borrow(), losses, "no topic was given up");
+    let keys = store.list(keys::BUNDLES, None, 10).await.unwrap().records;
+    assert_eq!(keys.len(), a.ownership.bundles().len() + b.ownership.bundles().len());
+    assert!(!keys.iter().any(|record| record.key.as_str().ends_with(&bundle.range.to_string())), "nobody put it back");
+
+    let lease = b.ownership.expect(&parts[1], a.ownership.version_of(&parts[1])).await.unwrap();
+    let next = Next::Broker { broker: b.ownership.me().clone(), lease };
+    a.ownership.release(&parts[1], &next, async {}).await.unwrap();
+    assert!(a.ownership.bundles().contains(&parts[0]) && !a.ownership.bundles().contains(&parts[1]));
 }
 
 #[tokio::test(start_paused = true)]
