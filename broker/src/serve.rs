@@ -1,4 +1,5 @@
 //! The life of a broker: from its ports to its last answer.
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -105,14 +106,13 @@ pub async fn serve(
     let listener = daemon::bind(&config.listen, key).await?;
     let http_listener = daemon::bind(&config.http_listen, http_key).await?;
     let bound = bound(&config, house.standalone, &listener, &http_listener)?;
-    let listeners = listeners::parse(&config.advertised_listeners).map_err(Failure::usage)?;
     let me = BrokerRecord {
         broker: bound.broker.to_string(),
         http: bound.http.to_string(),
         start: house.start.clone(),
         started_at: house.clock.now_ms(),
         version: env!("CARGO_PKG_VERSION").into(),
-        listeners: listeners.into_iter().collect(),
+        listeners: listeners_of(&config)?,
     };
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
@@ -164,6 +164,10 @@ pub async fn serve(
         keeping.stop().await;
     }
     outcome
+}
+
+fn listeners_of(config: &Config) -> Result<HashMap<String, String>, Failure> {
+    Ok(listeners::parse(&config.advertised_listeners).map_err(Failure::usage)?.into_iter().collect())
 }
 
 async fn repair(context: Arc<Context>, drain: Drain) {

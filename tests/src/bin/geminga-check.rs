@@ -420,9 +420,7 @@ async fn run(check: Check) -> Result<(), Failure> {
             verdict(&load.finish().await?)
         }
         Check::Moves { moves: count, drains, topics, place } => {
-            let ground = place.prepare()?;
-            let directory = ground.directory.clone();
-            moves(&MovesRun { moves: count, drains, topics, seed: ground.seed, directory }).await
+            moves(MovesRun { moves: count, drains, topics, seed: 0, directory: PathBuf::new() }, place).await
         }
         Check::Backlog { topics, messages, cluster, sorted, at_once, resident_mib_max, place } => {
             let ground = place.prepare()?;
@@ -553,8 +551,10 @@ async fn offload_read(reading: OffloadRead) -> Result<(), Failure> {
 }
 
 /// Planned moves should not be noticed.
-async fn moves(run: &MovesRun) -> Result<(), Failure> {
-    let report = Box::pin(move_under_load(run)).await?;
+async fn moves(run: MovesRun, place: Place) -> Result<(), Failure> {
+    let ground = place.prepare()?;
+    let run = MovesRun { seed: ground.seed, directory: ground.directory.clone(), ..run };
+    let report = Box::pin(move_under_load(&run)).await?;
     println!("{report}");
     let mut goals = Goals::default();
     goals.at_most("lost and misordered", (report.lost + report.misordered) as f64, 0.0);
