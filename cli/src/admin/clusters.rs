@@ -56,8 +56,11 @@ const MOVES: &[Part] = &[
 
 const BROKER_VERBS: &[Verb] = &[
     get("list", "brokers{/cluster}", "Brokers that are there").takes(&[CLUSTER.optional()]),
-    get("namespaces", "brokers/{cluster}/{url}/ownedNamespaces", "Bundles that a broker serves")
-        .takes(&[CLUSTER, flag("url", "-u --url", Kind::Text("HOST:PORT"), "The HTTP address of the broker").needed()])
+    get("namespaces", "brokers/{cluster}/{broker}/ownedNamespaces", "Bundles that a broker serves")
+        .takes(&[
+            CLUSTER,
+            flag("broker", "-u --broker-url", Kind::Text("HOST:PORT"), "The HTTP address of the broker").needed(),
+        ])
         .shows(Shows::Parts(OWNED)),
     get("moves", "geminga/moves", "Bundles that were moved to balance load, and why").shows(Shows::Parts(MOVES)),
     get("leader-broker", "brokers/leaderBroker", "The broker that decides for all").shows(Shows::Parts(LEADER)),
