@@ -57,7 +57,7 @@ impl Default for Config {
             cache_bytes: ByteSize::mib(32),
             rewrite_after_s: 300,
             rewrite_bytes_per_s: ByteSize::mib(64),
-            read_only_percent: 95,
+            read_only_percent: 98,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             rewrite_after: Duration::from_secs(5 * 60),
             rewrite_rate: 64 << 20,
-            read_only_percent: 95,
+            read_only_percent: 98,
             reserve_bytes: 32 << 20,
             seed: 0,
         }

@@ -25,6 +25,9 @@ pub struct Config {
     /// `HOST` or `HOST:PORT` under which clients and other brokers reach this broker. Empty: the listen host, or this
     /// machine's name when that is a wildcard. Set it when that name means nothing to clients.
     pub advertised_address: String,
+    /// More addresses of this broker, for clients that come another way and ask by name: `NAME:pulsar://HOST:PORT[,…]`. Clients
+    /// that name none get `advertised_address`.
+    pub advertised_listeners: String,
     /// Bookies that share a ledger. More than `write_quorum` spreads reads of one topic over more disks.
     pub ensemble_size: u32,
     /// Copies of each entry.
@@ -67,6 +70,9 @@ pub struct Config {
     /// Payload read per second to make copies good, at most. About a quarter of what a disk and the network can move: less leaves
     /// messages on two disks for longer, more is felt by publishers.
     pub repair_bytes_per_s: ByteSize,
+    /// Bundles that may be moved per minute so that brokers carry equally much; each move interrupts its topics for some hundredths of
+    /// a second. 0: none. All brokers must say the same; the first of them decides.
+    pub balance_moves_per_min: u32,
     /// Whether a topic comes into being when a client first uses it.
     pub auto_create_topics: bool,
 }
@@ -80,6 +86,7 @@ impl Default for Config {
             listen: any(6650),
             http_listen: any(8080),
             advertised_address: String::new(),
+            advertised_listeners: String::new(),
             ensemble_size: 3,
             write_quorum: 3,
             ack_quorum: 2,
@@ -97,6 +104,7 @@ impl Default for Config {
             message_bytes_max: ByteSize::mib(5),
             repair_after_s: 60,
             repair_bytes_per_s: ByteSize::mib(32),
+            balance_moves_per_min: 20,
             auto_create_topics: true,
         }
     }
@@ -136,6 +144,9 @@ impl Settings for Config {
             "must be a name of letters, digits and - = : . _",
         );
         problems.unless(!self.metadata.is_empty(), "metadata", "must say where the metadata is: etcd://HOST:PORT");
+        if let Err(error) = crate::listeners::parse(&self.advertised_listeners) {
+            problems.unless(false, "advertised_listeners", error.to_string());
+        }
         problems.unless(
             1 <= self.ack_quorum,
             "ack_quorum",

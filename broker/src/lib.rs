@@ -18,6 +18,8 @@ mod subscription;
 mod topic;
 
 mod intents;
+mod listeners;
+mod moves; // How that changes while topics are used.
 mod namespaces;
 mod ownership; // Who may serve what.
 mod policies;
@@ -62,5 +64,7 @@ pub(crate) struct Context {
     pub(crate) schemas: schemas::Schemas,
     pub(crate) policies: policies::Policies,
     pub(crate) topics: topic::Topics,
+    pub(crate) moves: moves::Moves,
+    pub(crate) balance: moves::Balancer,
     pub(crate) upkeep: upkeep::Upkeep,
 }

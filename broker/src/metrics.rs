@@ -6,7 +6,7 @@
 //! `pulsar_out_messages_total`, `pulsar_out_bytes_total`, `pulsar_rate_in`, `pulsar_rate_out` (messages per second),
 //! `pulsar_throughput_in`, `pulsar_throughput_out` (bytes per second), `pulsar_msg_backlog`, `pulsar_storage_size`,
 //! `pulsar_storage_offloaded_size` (bytes). What the room `offload` tells of objects stands there,
-//! and what the room `repair` tells of copies there.
+//! what the room `repair` tells of copies there, and what the room `moves` tells of bundles there.
 //! Of each subscription, with `subscription` besides: `pulsar_subscription_back_log`, `pulsar_subscription_unacked_messages`,
 //! `pulsar_subscription_msg_rate_out`.
 use daemon::metrics::{Kind, MetricText};
@@ -66,6 +66,7 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
     if let Some(repairs) = &context.repairs {
         repair::render(repairs, cluster, &mut page);
     }
+    context.balance.render(cluster, &mut page);
     offload::render(tier.stores(), tier.objects(), cluster, context.clock.now_ms(), &mut page);
     page
 }

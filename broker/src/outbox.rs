@@ -40,6 +40,22 @@ pub(crate) enum SentAway {
     Consumer { consumer_id: u64, serial: Serial },
 }
 
+/// Where clients that are sent away go on: a broker that is about to have their topic, or, when there is none to name, wherever a lookup
+/// leads them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NextOwner(Option<Arc<str>>);
+
+impl NextOwner {
+    /// The broker at `host:port`.
+    pub(crate) fn at(broker: &str) -> Self {
+        Self(Some(format!("pulsar://{broker}").into()))
+    }
+
+    fn url(&self) -> Option<String> {
+        self.0.as_deref().map(str::to_owned)
+    }
+}
+
 /// What all clients together may have published without confirmation.
 #[derive(Debug)]
 pub(crate) struct PublishBudget {
@@ -311,17 +327,29 @@ impl Push<'_> {
     }
 
     /// CLOSE_PRODUCER, unasked.
-    pub(crate) fn send_producer_away(&mut self, producer_id: u64, serial: Serial) {
+    pub(crate) fn send_producer_away(&mut self, producer_id: u64, serial: Serial, to: &NextOwner) {
         self.write_off(serial);
         self.queue.sent_away.push(SentAway::Producer { producer_id, serial });
-        let close = CommandCloseProducer { producer_id, request_id: UNASKED, ..Default::default() };
+        let assigned_broker_service_url = to.url();
+        let close = CommandCloseProducer {
+            producer_id,
+            request_id: UNASKED,
+            assigned_broker_service_url,
+            ..Default::default()
+        };
         self.command(&close.into());
     }
 
     /// CLOSE_CONSUMER, unasked.
-    pub(crate) fn send_consumer_away(&mut self, consumer_id: u64, serial: Serial) {
+    pub(crate) fn send_consumer_away(&mut self, consumer_id: u64, serial: Serial, to: &NextOwner) {
         self.queue.sent_away.push(SentAway::Consumer { consumer_id, serial });
-        let close = CommandCloseConsumer { consumer_id, request_id: UNASKED, ..Default::default() };
+        let assigned_broker_service_url = to.url();
+        let close = CommandCloseConsumer {
+            consumer_id,
+            request_id: UNASKED,
+            assigned_broker_service_url,
+            ..Default::default()
+        };
         self.command(&close.into());
     }
 

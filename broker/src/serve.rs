@@ -1,4 +1,5 @@
 //! The life of a broker: from its ports to its last answer.
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,15 +22,17 @@ use tower_service::Service;
 use crate::connection;
 use crate::http::{self, Pages};
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
+use crate::moves::{Balancer, Moves};
 use crate::namespaces::Namespaces;
 use crate::offload::{self, Kinds, Stores};
+use crate::outbox::NextOwner;
 use crate::ownership::{Keeping, Ownership, Probe};
 use crate::policies::Policies;
 use crate::repair::Repairer;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
 use crate::upkeep::{self, Tiering, Upkeep};
-use crate::{Clock, Config, Context, intents, metrics};
+use crate::{Clock, Config, Context, intents, listeners, metrics};
 
 /// What a broker is given beside its configuration.
 #[derive(Debug)]
@@ -111,6 +114,7 @@ pub async fn serve(
         start: house.start.clone(),
         started_at: house.clock.now_ms(),
         version: env!("CARGO_PKG_VERSION").into(),
+        listeners: listeners_of(&config)?,
     };
 
     // Health is served from here on, and says which start this is: whoever doubts our identity asks there.
@@ -132,6 +136,7 @@ pub async fn serve(
     let worker = tokio::spawn(worker.work(context.ownership.clone(), work_drain.clone()));
     let upkeep = tokio::spawn(context.upkeep.clone().work(sealed, work_drain.clone()));
     let repairs = tokio::spawn(repair(Arc::clone(&context), work_drain.clone()));
+    let balance = tokio::spawn(context.balance.clone().work(work_drain.clone()));
     let connections = tokio::spawn(connection::serve(listener, Arc::clone(&context), connection_drain.clone()));
     health.ready();
     ready(&bound);
@@ -145,7 +150,7 @@ pub async fn serve(
     work_drain.request();
     if outcome.is_ok() {
         context.ownership.withdraw().await; // Nobody is sent here any more.
-        context.ownership.release_all(context.topics.unload_where(|_| true)).await; // Others take the topics.
+        context.moves.release_all().await; // Others take the topics.
     }
     connection_drain.request(); // What is in flight is answered.
     join(connections, "connections").await;
@@ -155,11 +160,16 @@ pub async fn serve(
     join(worker, "intents").await;
     join(upkeep, "upkeep").await;
     join(repairs, "repairs").await;
+    join(balance, "balance").await;
     context.upkeep.tiering().stop().await;
     if outcome.is_ok() {
         keeping.stop().await;
     }
     outcome
+}
+
+fn listeners_of(config: &Config) -> Result<HashMap<String, String>, Failure> {
+    Ok(listeners::parse(&config.advertised_listeners).map_err(Failure::usage)?.into_iter().collect())
 }
 
 async fn repair(context: Arc<Context>, drain: Drain) {
@@ -260,7 +270,16 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         Duration::from_secs(config.retention_without_subscription_s),
         house.clock.clone(),
     );
+    let moves = Moves {
+        ownership: ownership.clone(),
+        topics: topics.clone(),
+        peers: peers(),
+        addresses_mislead: house.standalone && config.advertised_address.is_empty(),
+    };
+    let balance = Balancer::new(moves.clone(), house.clock.clone(), config.balance_moves_per_min);
     let context = Context {
+        moves,
+        balance,
         policies,
         upkeep,
         namespaces: namespaces(&config, &house),
@@ -290,7 +309,7 @@ fn object_tier(config: &Config, house: &House) -> ObjectTier {
 async fn unload_what_is_lost(context: Arc<Context>) {
     let mut losses = context.ownership.losses();
     while losses.changed().await.is_ok() {
-        context.topics.unload_where(|topic| !context.ownership.owns(topic)).await;
+        context.topics.unload_where(|topic| !context.ownership.owns(topic), &NextOwner::default()).await;
         tokio::time::sleep(PAUSE).await; // Many bundles are often lost together.
     }
 }

@@ -109,7 +109,7 @@ pub enum Operation {
         value: Bytes,
         /// Else the whole transaction conflicts.
         expect: Expect,
-        /// Of this store and process.
+        /// Of this store. One of another process may be named while that is known to be alive.
         lease: Option<LeaseId>,
     },
     /// Removes a record. Removing what is absent is no error under [`Expect::Any`].

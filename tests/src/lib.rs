@@ -17,6 +17,7 @@ pub mod goals; // What a measurement should reach.
 pub mod heal; // Bookies are lost for good.
 pub mod lines;
 pub mod many_topics;
+pub mod moves; // How long planned moves interrupt publishers.
 pub mod offload_read; // Measures the broker's reader of objects itself.
 pub mod plain; // Reads objects without our code, to compare with.
 pub mod records; // Reads metadata beside a cluster.

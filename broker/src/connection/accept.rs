@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use crate::Context;
-use crate::outbox::PublishBudget;
+use crate::outbox::{NextOwner, PublishBudget};
 
 /// Connections that have not introduced themselves. Strangers beyond it are turned away.
 const STRANGERS_MAX: usize = 4096;
@@ -62,7 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, drain: D
         }
     }
     drop(listener);
-    context.topics.unload_where(|_| true).await;
+    context.topics.unload_where(|_| true, &NextOwner::default()).await;
     house.closing.cancel();
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(FAREWELL, ended).await.is_err() {

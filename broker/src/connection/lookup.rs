@@ -162,15 +162,19 @@ impl<E: Into<Fault>> From<E> for Refused {
 /// The URL of the broker that serves a topic, and whether the client should rather come back the way it came.
 async fn owner(context: &Context, lookup: &CommandLookupTopic) -> Result<(String, bool), Refused> {
     let name: TopicName = lookup.topic.parse()?;
-    match lookup.advertised_listener_name() {
-        "" => {}
+    let owner = context.ownership.lookup(&name).await?;
+    let listener = lookup.advertised_listener_name();
+    if !listener.is_empty() {
+        let record = match &owner {
+            Owner::Here => context.ownership.me(),
+            Owner::At(record) => record,
+        };
         // Clients compare this text.
-        listener => {
-            let text = format!("the broker do not have {listener} listener");
-            return Err(Refused::Answer((ServerError::ServiceNotReady, text)));
-        }
+        let unknown =
+            || Refused::Answer((ServerError::ServiceNotReady, format!("the broker do not have {listener} listener")));
+        return Ok((format!("pulsar://{}", record.listeners.get(listener).ok_or_else(unknown)?), false));
     }
-    let (broker, proxied) = match context.ownership.lookup(&name).await? {
+    let (broker, proxied) = match owner {
         // Reachable under whatever name and port the client used: it knows them, the broker does not.
         Owner::Here => (context.broker.clone(), context.standalone && context.config.advertised_address.is_empty()),
         Owner::At(record) => (record.broker, false),

@@ -21,7 +21,7 @@ use super::accept::House;
 use super::consumer::{ConsumerOpened, ConsumerSlot};
 use super::inbound::Burst;
 use super::producer::{ProducerOpened, ProducerSlot};
-use crate::outbox::{Client, Outbox, SentAway, Serial};
+use crate::outbox::{Client, NextOwner, Outbox, SentAway, Serial};
 
 /// For CONNECT to arrive.
 const GREETING: Duration = Duration::from_secs(10);
@@ -277,7 +277,7 @@ impl Session {
             {
                 tracing::warn!(address = %self.address, producer = producer.name, "closed: its messages are not confirmed in time");
                 producer.topic.detach(serial, None).await;
-                self.outbox.push(|push| push.send_producer_away(*producer_id, serial));
+                self.outbox.push(|push| push.send_producer_away(*producer_id, serial, &NextOwner::default()));
                 return;
             }
         }

@@ -1,4 +1,6 @@
 //! The cluster and its brokers.
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -34,6 +36,17 @@ pub(super) async fn create(State(pages): State<Pages>, Path(cluster): Path<Strin
 pub(super) async fn brokers(State(pages): State<Pages>) -> Answer {
     let brokers = pages.context.ownership.brokers();
     Ok(body::json(brokers.into_iter().map(|broker| broker.http).collect::<Vec<_>>()))
+}
+
+/// Any broker knows what any other serves.
+pub(super) async fn owned(State(pages): State<Pages>, Path((_, broker)): Path<(String, String)>) -> Answer {
+    let ownership = &pages.context.ownership;
+    let found = ownership.brokers().into_iter().find(|one| one.http == broker || one.broker == broker);
+    let unknown = || Refusal::not_found(format!("Broker id '{broker}' not found in available brokers."));
+    let status = json!({"broker_assignment": "shared", "is_controlled": false, "is_active": true});
+    let bundles = ownership.bundles_at(&found.ok_or_else(unknown)?).into_iter();
+    let owned: BTreeMap<String, _> = bundles.map(|bundle| (bundle.to_string(), status.clone())).collect();
+    Ok(body::json(owned))
 }
 
 pub(super) async fn health(State(pages): State<Pages>) -> Answer {

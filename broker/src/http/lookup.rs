@@ -1,8 +1,9 @@
 //! Where a topic is served, for clients whose service URL is HTTP.
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use proto::{Domain, TopicName};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::topics::namespace_name;
@@ -20,7 +21,21 @@ fn topic(Path((domain, tenant, namespace, local)): TopicPath) -> Result<TopicNam
     Ok(TopicName::new(domain, namespace_name(&tenant, &namespace)?, &local)?)
 }
 
-pub(super) async fn owner(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Listener {
+    listener_name: Option<String>,
+}
+
+/// Names the listener where there is no query.
+const LISTENER_HEADER: &str = "x-pulsar-listenername";
+
+pub(super) async fn owner(
+    State(pages): State<Pages>,
+    path: TopicPath,
+    Query(query): Query<Listener>,
+    headers: HeaderMap,
+) -> Answer {
     let topic = topic(path)?;
     if topic.domain() == Domain::NonPersistent {
         return Err(Refusal::new(
@@ -29,7 +44,23 @@ pub(super) async fn owner(State(pages): State<Pages>, path: TopicPath, headers: 
         ));
     }
     let context = &pages.context;
-    let (broker, http) = match context.ownership.lookup(&topic).await? {
+    let named = headers.get(LISTENER_HEADER).and_then(|name| name.to_str().ok()).map(str::to_owned);
+    let listener = query.listener_name.or(named).filter(|name| !name.is_empty());
+    let owner = context.ownership.lookup(&topic).await?;
+    let record = match &owner {
+        Owner::Here => context.ownership.me(),
+        Owner::At(record) => record,
+    };
+    let listener = listener.map(|name| match record.listeners.get(&name) {
+        Some(address) => Ok((address.clone(), record.http.clone())),
+        None => {
+            let reason = format!("the broker do not have {name} listener");
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason)) // As Apache Pulsar answers.
+        }
+    });
+    let listener = listener.transpose()?;
+    let (broker, http) = match owner {
+        _ if listener.is_some() => listener.unwrap_or_default(),
         Owner::At(other) => (other.broker, other.http),
         Owner::Here => {
             let me = context.ownership.me();

@@ -9,6 +9,7 @@ mod refusal; // and how it is refused.
 mod owner; // Asking the broker that has a topic.
 
 mod bookies; // Pages, from the outside inwards.
+mod bundles;
 mod clusters;
 mod lookup;
 mod names;
@@ -75,6 +76,7 @@ fn admin() -> Router<Pages> {
         .route("/brokers/version", get(clusters::version))
         .route("/brokers/leaderBroker", get(clusters::leader))
         .route("/brokers/{cluster}", get(clusters::brokers))
+        .route("/brokers/{cluster}/{broker}/ownedNamespaces", get(clusters::owned))
         .route("/bookies/all", get(bookies::all))
         .route("/bookies/racks-info", get(bookies::racks));
     let names = Router::new()
@@ -89,9 +91,11 @@ fn admin() -> Router<Pages> {
             get(names::namespace).put(names::create_namespace).delete(names::delete_namespace),
         )
         .route("/namespaces/{tenant}/{namespace}/topics", get(names::topics))
-        .route("/namespaces/{tenant}/{namespace}/bundles", get(names::bundles))
-        .route("/namespaces/{tenant}/{namespace}/unload", put(names::unload))
-        .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(names::unload_bundle))
+        .route("/namespaces/{tenant}/{namespace}/bundles", get(bundles::list))
+        .route("/namespaces/{tenant}/{namespace}/unload", put(bundles::unload_all))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(bundles::unload))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/split", put(bundles::split))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/topicHashPositions", get(bundles::positions))
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
@@ -105,7 +109,10 @@ fn admin() -> Router<Pages> {
         .route("/geminga/bookies/{bookie}/recommission", post(bookies::recommission))
         .route("/geminga/offload/scrub", post(offload::scrub))
         .route("/geminga/offload/status", get(offload::status))
-        .route("/geminga/offload/cost", get(offload::cost));
+        .route("/geminga/offload/cost", get(offload::cost))
+        .route("/geminga/load", get(bundles::load))
+        .route("/geminga/moves", get(bundles::moves))
+        .route("/geminga/bundles/{tenant}/{namespace}/{bundle}/expect", put(bundles::expect));
     let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
     Router::new().nest("/admin/v2", paths)
 }

@@ -1,21 +1,22 @@
-//! Tenants, namespaces and their bundles.
+//! Tenants and namespaces.
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use proto::NamespaceName;
-use proto::records::{BrokerRecord, PoliciesRecord};
+use proto::records::PoliciesRecord;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{self, done};
-use super::owner::{Ask, FORWARDED, is_forwarded};
+use super::bundles::bundles_json;
+use super::owner::{Ask, is_forwarded};
 use super::topics::{Force, namespace_name, of_namespace};
 use super::{Answer, Pages, Refusal};
 use crate::namespaces::{TenantChange, TopicMode};
-use crate::ownership::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, Bundles, Owner};
+use crate::ownership::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundles};
 use crate::policies::{self, Level};
 
-type NamespacePath = Path<(String, String)>;
+pub(super) type NamespacePath = Path<(String, String)>;
 
 pub(super) async fn tenants(State(pages): State<Pages>) -> Answer {
     Ok(body::json(pages.context.namespaces.tenants().await?))
@@ -69,11 +70,6 @@ pub(super) async fn delete_tenant(
 
 pub(super) async fn namespaces(State(pages): State<Pages>, Path(tenant): Path<String>) -> Answer {
     Ok(body::json(pages.context.namespaces.namespaces(&tenant).await?))
-}
-
-fn bundles_json(boundaries: &[u32]) -> Value {
-    let texts: Vec<String> = boundaries.iter().map(|boundary| format!("{boundary:#010x}")).collect();
-    json!({"boundaries": texts, "numBundles": boundaries.len().saturating_sub(1)})
 }
 
 pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespace)): NamespacePath) -> Answer {
@@ -193,108 +189,7 @@ pub(super) async fn topics(
     Ok(body::json(topics.map_err(of_namespace)?))
 }
 
-pub(super) async fn bundles(State(pages): State<Pages>, Path((tenant, namespace)): NamespacePath) -> Answer {
-    let record = pages.context.namespaces.namespace(&namespace_name(&tenant, &namespace)?).await?;
-    Ok(body::json(bundles_json(&record.boundaries)))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Destination {
-    destination_broker: Option<String>,
-}
-
-pub(super) async fn unload(
-    State(pages): State<Pages>,
-    Path((tenant, namespace)): NamespacePath,
-    headers: HeaderMap,
-) -> Answer {
-    let namespace = namespace_name(&tenant, &namespace)?;
-    let bundles = pages.context.ownership.bundles_of(&namespace).await?;
-    for range in bundles.ranges() {
-        pages.unload_bundle(&Bundle { namespace: namespace.clone(), range }, None, &headers).await?;
-    }
-    Ok(done())
-}
-
-pub(super) async fn unload_bundle(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, range)): Path<(String, String, String)>,
-    Query(query): Query<Destination>,
-    headers: HeaderMap,
-) -> Answer {
-    let invalid = |reason: String| Refusal::new(StatusCode::PRECONDITION_FAILED, reason);
-    let namespace = namespace_name(&tenant, &namespace)?;
-    let bundles = pages.context.ownership.bundles_of(&namespace).await?;
-    let range: BundleRange = range.parse().map_err(|error| invalid(format!("{error}")))?;
-    if !bundles.ranges().any(|one| one == range) {
-        return Err(invalid(format!("Invalid upper boundary for bundle {namespace}/{range}")));
-    }
-    let to = match query.destination_broker.filter(|broker| !broker.is_empty()) {
-        Some(broker) => Some(pages.live_broker(&broker)?),
-        None => None,
-    };
-    pages.unload_bundle(&Bundle { namespace, range }, to.as_ref(), &headers).await?;
-    Ok(done())
-}
-
 impl Pages {
-    /// Brokers are named by their HTTP address, as `GET /brokers` lists them, or by that of the binary protocol.
-    fn live_broker(&self, name: &str) -> Result<BrokerRecord, Refusal> {
-        let name = name.trim_start_matches("http://").trim_start_matches("pulsar://").trim_end_matches('/');
-        let brokers = self.context.ownership.brokers();
-        let found = brokers.into_iter().find(|broker| broker.http == name || broker.broker == name);
-        found.ok_or_else(|| crate::ownership::OwnershipError::DestinationNotFound.into())
-    }
-
-    async fn unload_bundle(
-        &self,
-        bundle: &Bundle,
-        to: Option<&BrokerRecord>,
-        headers: &HeaderMap,
-    ) -> Result<(), Refusal> {
-        let ownership = &self.context.ownership;
-        match (ownership.owner_of(bundle), to) {
-            (Some(Owner::Here), Some(to)) if to.broker == ownership.me().broker => Ok(()), // It is where it should be.
-            (Some(Owner::Here), to) => {
-                let cut = ownership.bundles_of(&bundle.namespace).await?;
-                let inside =
-                    |topic: &proto::TopicName| *topic.namespace() == bundle.namespace && cut.of(topic) == bundle.range;
-                Ok(ownership.release(bundle, to, self.context.topics.unload_where(inside)).await?)
-            }
-            (Some(Owner::At(_)), _) if is_forwarded(headers) => {
-                let reason = format!("Namespace bundle {bundle} is being unloaded");
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason))
-            }
-            (Some(Owner::At(owner)), Some(to)) if owner.broker == to.broker => Ok(()),
-            (Some(Owner::At(owner)), to) => self.unload_bundle_at(&owner, bundle, to).await,
-            (None, Some(to)) => Ok(ownership.reserve(bundle, to).await?),
-            (None, None) => Ok(()),
-        }
-    }
-
-    async fn unload_bundle_at(
-        &self,
-        owner: &BrokerRecord,
-        bundle: &Bundle,
-        to: Option<&BrokerRecord>,
-    ) -> Result<(), Refusal> {
-        let query = to.map(|to| format!("?destinationBroker={}", super::owner::encode(&to.http))).unwrap_or_default();
-        let url = format!("http://{}/admin/v2/namespaces/{bundle}/unload{query}", owner.http);
-        let request =
-            self.peers.put(url).header(FORWARDED, &self.context.start).timeout(std::time::Duration::from_secs(30));
-        let response = request.send().await.map_err(|error| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("broker {} does not answer: {error}", owner.broker))
-        })?;
-        if response.status().is_success() {
-            return Ok(());
-        }
-        let status = response.status();
-        let text = response.text().await.unwrap_or_default();
-        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Err(Refusal::new(status, value["reason"].as_str().unwrap_or("no reason given")))
-    }
-
     /// Deletes all topics of a namespace, whoever uses them.
     async fn empty_namespace(&self, namespace: &NamespaceName, forwarded: bool) -> Result<(), Refusal> {
         let namespaces = &self.context.namespaces;

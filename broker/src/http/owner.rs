@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::body::MessageId;
 use super::{Pages, Refusal, offload};
+use crate::outbox::NextOwner;
 use crate::ownership::Owner;
 use crate::topic::{SubscribeAt, TopicError, TopicHandle};
 
@@ -135,7 +136,7 @@ impl Pages {
                 if !context.namespaces.exists(topic).await? {
                     return Err(Refusal::not_found(format!("Topic {topic} not found")));
                 }
-                context.topics.unload(topic).await;
+                context.topics.unload(topic, &NextOwner::default()).await;
                 Ok(Value::Null)
             }
             Ask::Delete { force } => {

@@ -5,8 +5,9 @@ use proto::TopicNameError;
 use serde_json::json;
 
 use crate::log::LogError;
+use crate::moves::MoveError;
 use crate::namespaces::{ChangeError, NamespaceError};
-use crate::ownership::OwnershipError;
+use crate::ownership::{OwnershipError, SplitError};
 use crate::schemas::SchemaError;
 use crate::topic::TopicError;
 use crate::upkeep::UpkeepError;
@@ -92,6 +93,29 @@ impl From<OwnershipError> for Refusal {
             OwnershipError::Moving { .. } => StatusCode::SERVICE_UNAVAILABLE,
             OwnershipError::DestinationNotFound => StatusCode::CONFLICT,
             OwnershipError::Metadata(error) => return error.clone().into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<MoveError> for Refusal {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Ownership(error) => error.into(),
+            MoveError::NotTaken { .. } | MoveError::Silent { .. } | MoveError::Interrupted => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<SplitError> for Refusal {
+    fn from(error: SplitError) -> Self {
+        let status = match &error {
+            SplitError::Boundaries => StatusCode::PRECONDITION_FAILED,
+            SplitError::NotHere(_) => StatusCode::SERVICE_UNAVAILABLE,
+            SplitError::Overtaken(_) => StatusCode::CONFLICT,
+            SplitError::Ownership(error) => return error.clone().into(),
         };
         Self::new(status, error.to_string())
     }

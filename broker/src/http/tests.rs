@@ -26,6 +26,7 @@ async fn broker_at(store: &MemoryStore, name: &str, http: &str) -> Broker {
         broker: format!("{name}:6650"),
         http: http.into(),
         start: format!("{name}start"),
+        listeners: [("outside".into(), "203.0.113.1:16650".into())].into(),
         ..Default::default()
     };
     let config =
@@ -214,6 +215,72 @@ async fn namespaces_are_made_as_tools_make_them() {
         broker.json("/namespaces/public/n5/bundles").await["boundaries"],
         json!(["0x00000000", "0x80000000", "0xffffffff"])
     );
+}
+
+#[tokio::test]
+async fn bundles_are_split_where_it_was_asked_for() {
+    let broker = broker().await;
+    let first = "/namespaces/public/default/0x00000000_0x40000000";
+    let boundaries = async || broker.json("/namespaces/public/default/bundles").await["boundaries"].clone();
+    let at = |path: &str| format!("{first}/split?splitAlgorithmName={path}");
+    let known = "Unsupported namespace bundle split algorithm, supported algorithms are \
+                 [range_equally_divide, topic_count_equally_divide, specified_positions_divide]";
+    broker
+        .rows(&[
+            ("PUT", &at("nonsense"), "", 412, known),
+            ("PUT", &at("topic_count_equally_divide"), "", 204, ""), // There are no topics: nothing is cut.
+            ("PUT", &at("specified_positions_divide"), "[2147483648]", 204, ""), // Not inside.
+            ("PUT", "/namespaces/public/nix/0x0_0x4/split", "", 404, "Namespace not found"),
+            ("PUT", "/namespaces/public/default/garbage/split", "", 412, ""),
+            ("PUT", "/namespaces/public/default/HOT/split", "", 404, "Bundle range HOT not found"),
+        ])
+        .await;
+    let four = json!(["0x00000000", "0x40000000", "0x80000000", "0xc0000000", "0xffffffff"]);
+    assert_eq!(boundaries().await, four);
+    let third = "/namespaces/public/default/0x80000000_0xc0000000/split?splitAlgorithmName=specified_positions_divide";
+    broker
+        .rows(&[
+            ("PUT", &format!("{first}/split?unload=true"), "", 204, ""),
+            ("PUT", &format!("{first}/split"), "", 412, ""),
+            ("PUT", "/namespaces/public/default/LARGEST/split", "", 204, ""),
+            ("PUT", third, r#"["0x90000000",2684354560]"#, 204, ""),
+        ])
+        .await;
+    let expected = [
+        "0x00000000",
+        "0x20000000",
+        "0x40000000",
+        "0x60000000",
+        "0x80000000",
+        "0x90000000",
+        "0xa0000000",
+        "0xc0000000",
+        "0xffffffff",
+    ];
+    assert_eq!(boundaries().await, json!(expected));
+    let owned = broker.json("/brokers/standalone/a:8080/ownedNamespaces").await;
+    let parts = ["0x00000000_0x20000000", "0x20000000_0x40000000", "0x40000000_0x60000000", "0x80000000_0x90000000"];
+    for part in parts {
+        assert_eq!(owned[format!("public/default/{part}")]["is_active"], true, "{part} in {owned}");
+    }
+    assert!(owned.get("public/default/0x00000000_0x40000000").is_none());
+    let unknown = "Broker id 'nix:1' not found in available brokers.";
+    broker.rows(&[("GET", "/brokers/standalone/nix:1/ownedNamespaces", "", 404, unknown)]).await;
+    let positions = broker.json("/namespaces/public/default/0x80000000_0x90000000/topicHashPositions").await;
+    assert_eq!(positions["topicHashPositions"], json!({}));
+    assert_eq!(broker.json("/geminga/moves").await["moves"], json!([]));
+}
+
+#[tokio::test]
+async fn a_client_that_comes_another_way_is_told_another_address() {
+    let broker = broker().await;
+    let lookup = "/lookup/v2/topic/persistent/public/default/x";
+    let found = broker.json(&format!("{lookup}?listenerName=outside")).await;
+    assert_eq!(found["brokerUrl"], "pulsar://203.0.113.1:16650");
+    let named = Request::builder().uri(lookup).header("X-Pulsar-ListenerName", "outside").body(Body::empty()).unwrap();
+    assert!(broker.send(named).await.1.contains("pulsar://203.0.113.1:16650"));
+    let unknown = "the broker do not have nix listener";
+    broker.rows(&[("GET", &format!("{lookup}?listenerName=nix"), "", 500, unknown)]).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub(crate) const BUNDLES_DEFAULT: u32 = 4;
 pub(crate) const BUNDLES_MAX: u32 = 1024;
 
 /// Where a topic lies on its namespace's ring: the CRC32 of its full name.
-fn hash(topic: &TopicName) -> u32 {
+pub(crate) fn hash(topic: &TopicName) -> u32 {
     crc32fast::hash(topic.to_string().as_bytes())
 }
 
@@ -32,6 +32,34 @@ impl fmt::Display for BundleRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid bundle range")]
 pub(crate) struct BundleRangeError;
+
+impl BundleRange {
+    /// Between its boundaries; `None` when nothing is.
+    pub(crate) fn middle(self) -> Option<u32> {
+        let middle = self.lower + (self.upper - self.lower) / 2;
+        (self.lower < middle).then_some(middle)
+    }
+
+    /// Whether all of its hashes are in `other`.
+    pub(crate) fn is_within(self, other: Self) -> bool {
+        other.lower <= self.lower && self.upper <= other.upper
+    }
+
+    /// Whether a hash lies in it.
+    pub(crate) fn contains(self, hash: u32) -> bool {
+        self.lower <= hash && (hash < self.upper || (hash == u32::MAX && self.upper == u32::MAX))
+    }
+
+    /// Whether a boundary there leaves something on both sides.
+    pub(crate) fn is_cut_by(self, boundary: u32) -> bool {
+        self.lower < boundary && boundary < self.upper
+    }
+
+    /// How many hashes.
+    pub(crate) fn size(self) -> u32 {
+        self.upper - self.lower
+    }
+}
 
 impl FromStr for BundleRange {
     type Err = BundleRangeError;
@@ -94,6 +122,14 @@ impl Bundles {
         boundaries.sort_unstable();
         boundaries.dedup();
         (boundaries.len() <= BUNDLES_MAX as usize + 1).then_some(Self { boundaries })
+    }
+
+    /// With one of them cut at boundaries inside it. `None` when there are none, one is not inside, or there would be too many.
+    pub(crate) fn split(&self, range: BundleRange, at: &[u32]) -> Option<Self> {
+        let there = self.ranges().any(|one| one == range);
+        let inside = !at.is_empty() && at.iter().all(|boundary| range.is_cut_by(*boundary));
+        let all = [self.boundaries.as_slice(), at].concat();
+        Self::with_boundaries(&all).filter(|_| there && inside)
     }
 
     /// Rising, one more than there are bundles.

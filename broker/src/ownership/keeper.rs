@@ -163,7 +163,8 @@ impl Keeper {
             registration::register(&self.shared, self.lease.id()).await?;
         }
         for bundle in missing {
-            self.shared.refresh(&bundle).await?; // Perhaps the news was old.
+            self.shared.refresh(&bundle).await?; // Perhaps the news was old,
+            self.shared.refresh_cut(&bundle.namespace).await?; // or it was split, and the news of that is late.
             if self.shared.view.read().missing().contains(&bundle) {
                 self.shared.take(&bundle, Expect::Absent).await?;
             }
@@ -280,7 +281,7 @@ impl Keeper {
 
     fn note_namespace(&self, record: &Record) {
         match (namespace_of(record), decode_bundles(record)) {
-            (Some(namespace), Ok(bundles)) => self.shared.view.write().set_bundles_of(&namespace, Some(bundles)),
+            (Some(namespace), Ok(cut)) => self.shared.view.write().set_bundles_of(&namespace, Some(cut)),
             _ => tracing::error!(key = %record.key, "a namespace's record is ignored"),
         }
         self.shared.wake();

@@ -7,6 +7,7 @@ mod bundles; // What is owned.
 mod keeper; // Who keeps it.
 mod probe;
 mod registration;
+mod split;
 mod view; // What follows from what is known.
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Error, Expect, Key, LeaseId, MetadataStore, Operation, Transaction};
+use metadata::{Error, Expect, Key, LeaseId, MetadataStore, Operation, Transaction, Version};
 use parking_lot::RwLock;
 use prost::Message;
 use proto::records::{BrokerRecord, BundleOwner, NamespaceRecord};
@@ -24,9 +25,10 @@ use proto::{NamespaceName, TopicName, keys};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use bundles::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, Bundles};
+pub(crate) use bundles::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundle, BundleRange, BundleRangeError, Bundles, hash};
 pub(crate) use keeper::Keeping;
 pub(crate) use probe::{Probe, START_HEADER};
+pub(crate) use split::SplitError;
 
 use crate::Clock;
 use view::{Decision, View};
@@ -39,6 +41,8 @@ const TICK: Duration = Duration::from_millis(100);
 const NOMINATION_MS: u64 = 2_000;
 /// For the broker that a person has chosen to take a bundle.
 pub(crate) const RESERVATION_MS: u64 = 10_000;
+/// How long a bundle that was announced is waited for: longer than its topics may take to end.
+const COMING: Duration = Duration::from_secs(15);
 /// Of all leased keys of a broker.
 const LEASE: Duration = Duration::from_secs(2);
 /// Brokers waiting to be probed.
@@ -127,11 +131,24 @@ impl Ownership {
     /// Where `topic` is served. Takes its bundle when that is free and this broker is the one to take it; waits up to
     /// 15 s while it moves.
     pub(crate) async fn lookup(&self, topic: &TopicName) -> Result<Owner, OwnershipError> {
+        self.settled(Wanted::Topic(topic)).await
+    }
+
+    /// The same for a bundle.
+    pub(crate) async fn lookup_bundle(&self, bundle: &Bundle) -> Result<Owner, OwnershipError> {
+        self.settled(Wanted::Bundle(bundle)).await
+    }
+
+    async fn settled(&self, wanted: Wanted<'_>) -> Result<Owner, OwnershipError> {
         let deadline = Instant::now() + LOOKUP_TIME;
         let mut changed = self.shared.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let outcome = match self.bundle_of(topic).await {
+            let bundle = match wanted {
+                Wanted::Topic(topic) => self.bundle_of(topic).await,
+                Wanted::Bundle(bundle) => Ok(bundle.clone()),
+            };
+            let outcome = match bundle {
                 Ok(bundle) => self.settle(&bundle).await,
                 Err(error) => Err(error),
             };
@@ -175,6 +192,11 @@ impl Ownership {
         self.shared.view.read().ours()
     }
 
+    /// Bundles that a broker serves, as far as this one knows, in order.
+    pub(crate) fn bundles_at(&self, broker: &BrokerRecord) -> Vec<Bundle> {
+        self.shared.view.read().bundles_at(broker)
+    }
+
     /// Which broker has a bundle, when one has. Asks nobody.
     pub(crate) fn owner_of(&self, bundle: &Bundle) -> Option<Owner> {
         let view = self.shared.view.read();
@@ -185,12 +207,52 @@ impl Ownership {
         view.broker(&owner.broker).cloned().map(Owner::At)
     }
 
-    /// Gives a bundle up: lets nobody in, waits for `unload`, and then frees it, for ten seconds only for the broker `to` when one
-    /// is named. Without effect on a bundle that is not here. When dropped half way, the bundle stays here.
+    /// Who has a bundle next when this broker gives it up, as long as nobody is named. This broker too, if it still serves.
+    pub(crate) fn successor(&self, bundle: &Bundle) -> Option<BrokerRecord> {
+        self.shared.view.read().successor(bundle, "", Instant::now()).cloned()
+    }
+
+    /// Prepares for a bundle that its owner is about to hand over: until that has happened, or for fifteen seconds, whoever asks for
+    /// it here waits. `at` is the version of its key now. Gives the lease to put its key under; `None` when this broker takes no bundles now.
+    pub(crate) async fn expect(&self, bundle: &Bundle, at: Version) -> Result<Option<LeaseId>, OwnershipError> {
+        self.bundles_of(&bundle.namespace).await?; // What is not known to exist would not be believed to be ours.
+        let lease = *self.shared.lease.read();
+        let mut view = self.shared.view.write();
+        let lease = lease.filter(|_| view.serving());
+        if lease.is_some() {
+            view.set_coming(bundle, at, Instant::now() + COMING);
+        }
+        Ok(lease)
+    }
+
+    /// The version of a bundle's key, as this broker knows it.
+    pub(crate) fn version_of(&self, bundle: &Bundle) -> Version {
+        match self.shared.view.read().expect(bundle) {
+            Expect::Version(version) => version,
+            Expect::Absent | Expect::Any => Version(0),
+        }
+    }
+
+    /// Waits until this broker has a bundle that it [expects](Self::expect). False when that does not happen in time.
+    pub(crate) async fn arrival(&self, bundle: &Bundle) -> bool {
+        let mut changed = self.shared.changed.subscribe();
+        let arrives = async {
+            while !self.shared.view.read().ours().contains(bundle) {
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(COMING, arrives).await.unwrap_or(false)
+    }
+
+    /// Gives a bundle up: lets nobody in, waits for `unload`, and then leaves it to `next`. Without effect on a bundle that is not here.
+    /// When dropped half way, the bundle stays here.
     pub(crate) async fn release(
         &self,
         bundle: &Bundle,
-        to: Option<&BrokerRecord>,
+        next: &Next,
         unload: impl Future<Output = ()>,
     ) -> Result<(), OwnershipError> {
         if !self.shared.view.write().begin_release(bundle) {
@@ -198,8 +260,11 @@ impl Ownership {
         }
         let stays = Releasing { shared: &self.shared, bundle };
         unload.await;
-        self.shared.give_up(bundle, to).await?;
+        if !matches!(next, Next::Here) {
+            self.shared.give_up(bundle, next).await?;
+        }
         drop(stays); // Without effect once the key says otherwise.
+        self.shared.wake();
         Ok(())
     }
 
@@ -217,21 +282,6 @@ impl Ownership {
         }
     }
 
-    /// Gives all bundles up, after `unload`. For a broker that has withdrawn.
-    pub(crate) async fn release_all(&self, unload: impl Future<Output = ()>) {
-        let ours = self.bundles();
-        for bundle in &ours {
-            self.shared.view.write().begin_release(bundle);
-        }
-        unload.await;
-        let releases = ours.iter().map(|bundle| async move {
-            if let Err(error) = self.shared.give_up(bundle, None).await {
-                tracing::warn!(%bundle, %error, "cannot release a bundle; the lease will");
-            }
-        });
-        for_each_concurrently(releases).await;
-    }
-
     async fn bundle_of(&self, topic: &TopicName) -> Result<Bundle, OwnershipError> {
         let bundles = self.bundles_of(topic.namespace()).await?;
         Ok(Bundle { namespace: topic.namespace().clone(), range: bundles.of(topic) })
@@ -244,8 +294,8 @@ impl Ownership {
         }
         let record = self.shared.metadata.get(&Key::from(keys::namespace(namespace))).await?;
         let record = record.ok_or(OwnershipError::NamespaceNotFound)?;
-        let bundles = decode_bundles(&record)?;
-        self.shared.view.write().set_bundles_of(namespace, Some(bundles.clone()));
+        let (bundles, version) = decode_bundles(&record)?;
+        self.shared.view.write().set_bundles_of(namespace, Some((bundles.clone(), version)));
         Ok(Arc::new(bundles))
     }
 
@@ -276,6 +326,35 @@ impl Ownership {
     }
 }
 
+/// What a lookup is for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    /// Whichever bundle it lies in, which may change while it is waited for.
+    Topic(&'a TopicName),
+    Bundle(&'a Bundle),
+}
+
+/// Who has a bundle after this broker.
+#[derive(Debug, Clone)]
+pub(crate) enum Next {
+    /// Whoever is elected when somebody asks for it.
+    Anyone,
+    /// This broker: it has only unloaded everything.
+    Here,
+    /// Another one: at once when the lease is known under which it keeps its keys, else nobody else may take it for ten seconds.
+    Broker { broker: BrokerRecord, lease: Option<LeaseId> },
+}
+
+impl Next {
+    /// Which broker, when it is another and known.
+    pub(crate) fn broker(&self) -> Option<&BrokerRecord> {
+        match self {
+            Self::Anyone | Self::Here => None,
+            Self::Broker { broker, .. } => Some(broker),
+        }
+    }
+}
+
 /// Puts a bundle back among those that are served when its release did not end.
 struct Releasing<'a> {
     shared: &'a Shared,
@@ -299,15 +378,30 @@ impl Shared {
     }
 
     async fn take(&self, bundle: &Bundle, expect: Expect) -> Result<(), Error> {
-        let BrokerRecord { broker, http, start, .. } = self.me.clone();
-        self.write(bundle, BundleOwner { broker, http, start, ..Default::default() }, expect).await
+        self.write(bundle, owner_record(&self.me), expect).await
     }
 
-    /// Frees a bundle of ours. Its key may have been rewritten meanwhile, under a new lease.
-    async fn give_up(&self, bundle: &Bundle, to: Option<&BrokerRecord>) -> Result<(), Error> {
+    /// Leaves a bundle of ours to `next`. Its key may have been rewritten meanwhile, under a new lease.
+    async fn give_up(&self, bundle: &Bundle, next: &Next) -> Result<(), Error> {
+        let mut ready = match next {
+            Next::Broker { broker, lease: Some(lease) } => Some((owner_record(broker), *lease)),
+            Next::Broker { lease: None, .. } | Next::Anyone | Next::Here => None,
+        };
         while self.view.read().ours().contains(bundle) {
             let expect = self.view.read().expect(bundle);
-            self.write(bundle, self.free(to, if to.is_some() { RESERVATION_MS } else { 0 }), expect).await?;
+            match &ready {
+                Some((owner, lease)) => match self.write_under(bundle, owner.clone(), expect, *lease).await {
+                    Err(Error::Refused { reason }) => {
+                        tracing::warn!(%bundle, reason, "the next owner's lease has gone: the bundle is reserved for it");
+                        ready = None;
+                    }
+                    written => written?,
+                },
+                None => {
+                    let to = next.broker();
+                    self.write(bundle, self.free(to, if to.is_some() { RESERVATION_MS } else { 0 }), expect).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -317,6 +411,16 @@ impl Shared {
         let Some(lease) = *self.lease.read() else {
             return Err(Error::Unavailable { reason: "this broker has no lease at the moment".into() });
         };
+        self.write_under(bundle, owner, expect, lease).await
+    }
+
+    async fn write_under(
+        &self,
+        bundle: &Bundle,
+        owner: BundleOwner,
+        expect: Expect,
+        lease: LeaseId,
+    ) -> Result<(), Error> {
         let key = keys::bundle(&bundle.namespace, &bundle.range.to_string());
         let put = Operation::put_leased(key, owner.encode_to_vec(), expect, lease);
         match self.metadata.commit(Transaction::new(vec![put])).await {
@@ -333,6 +437,14 @@ impl Shared {
         let key = keys::bundle(&bundle.namespace, &bundle.range.to_string());
         let record = self.metadata.get(&Key::from(key)).await?;
         self.note(bundle, record.as_ref().map(decode_owner).transpose()?);
+        Ok(())
+    }
+
+    async fn refresh_cut(&self, namespace: &NamespaceName) -> Result<(), Error> {
+        let record = self.metadata.get(&Key::from(keys::namespace(namespace))).await?;
+        if let Some(record) = record {
+            self.view.write().set_bundles_of(namespace, Some(decode_bundles(&record)?));
+        }
         Ok(())
     }
 
@@ -353,15 +465,21 @@ impl Shared {
     }
 }
 
+fn owner_record(broker: &BrokerRecord) -> BundleOwner {
+    let BrokerRecord { broker, http, start, .. } = broker.clone();
+    BundleOwner { broker, http, start, ..Default::default() }
+}
+
 fn decode_owner(record: &metadata::Record) -> Result<(BundleOwner, metadata::Version), Error> {
     let owner = BundleOwner::decode(record.value.clone()).map_err(|_| Error::Corrupt { key: record.key.clone() })?;
     Ok((owner, record.version))
 }
 
-fn decode_bundles(record: &metadata::Record) -> Result<Bundles, Error> {
+fn decode_bundles(record: &metadata::Record) -> Result<(Bundles, metadata::Version), Error> {
     let corrupt = || Error::Corrupt { key: record.key.clone() };
     let namespace = NamespaceRecord::decode(record.value.clone()).map_err(|_| corrupt())?;
-    Bundles::with_boundaries(&namespace.boundaries).ok_or_else(corrupt)
+    let bundles = Bundles::with_boundaries(&namespace.boundaries).ok_or_else(corrupt)?;
+    Ok((bundles, record.version))
 }
 
 async fn for_each_concurrently(work: impl Iterator<Item = impl Future<Output = ()>>) {

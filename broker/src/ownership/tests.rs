@@ -182,7 +182,10 @@ async fn a_bundle_goes_to_the_broker_it_is_released_for() {
         assert!(!a.ownership.owns(&inside), "nobody is let in while topics are unloaded");
         unloaded.set(true);
     };
-    a.ownership.release(&bundle, Some(b.ownership.me()), unload).await.unwrap();
+    a.ownership
+        .release(&bundle, &Next::Broker { broker: b.ownership.me().clone(), lease: None }, unload)
+        .await
+        .unwrap();
     assert!(unloaded.get());
     // The other broker may be asked before it has heard of the release, and sends its client back once.
     let taken = async {
@@ -194,8 +197,101 @@ async fn a_bundle_goes_to_the_broker_it_is_released_for() {
     let (from_a, taken) = tokio::join!(a.ownership.lookup(&inside), taken);
     taken.expect("it takes the bundle");
     assert_eq!(from_a.unwrap(), Owner::At(b.ownership.me().clone()));
-    a.ownership.release(&bundle, None, async {}).await.unwrap();
+    a.ownership.release(&bundle, &Next::Anyone, async {}).await.unwrap();
     assert!(b.ownership.owns(&inside), "what is not ours we cannot release");
+}
+
+/// A bundle that `a` has, and a topic in it.
+fn one_of(a: &Broker) -> (Bundle, TopicName) {
+    let bundle = a.ownership.bundles().pop().expect("it has some of four");
+    let inside = (0..).map(topic).find(|topic| Bundles::even(4).of(topic) == bundle.range).unwrap();
+    (bundle, inside)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_is_announced_is_waited_for_and_never_free() {
+    let (store, probe) = (MemoryStore::default(), Probe::told());
+    namespace(&store).await;
+    let (a, b) = two(&store, &probe).await;
+    owners(&a).await;
+    let (bundle, inside) = one_of(&a);
+    let lease = b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap().expect("it serves");
+    let asked = b.ownership.lookup(&inside);
+    tokio::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut asked).await;
+    assert!(early.is_err(), "nobody is sent back to where the bundle leaves: {early:?}");
+
+    let mut watch = store.watch(keys::BUNDLES).await.unwrap();
+    let next = Next::Broker { broker: b.ownership.me().clone(), lease: Some(lease) };
+    a.ownership.release(&bundle, &next, async {}).await.unwrap();
+    assert_eq!(a.ownership.lookup(&inside).await.unwrap(), Owner::At(b.ownership.me().clone()), "at once");
+    assert_eq!(asked.await.unwrap(), Owner::Here);
+    assert!(b.ownership.arrival(&bundle).await);
+    let events = watch.next().await.unwrap();
+    let (owner, _) = decode_owner(events[0].record.as_ref().unwrap()).unwrap();
+    assert_eq!((events.len(), owner.broker), (1, "b:6650".into()), "one change, from one to the other");
+    a.keeping.stop().await; // Ends its lease, under which the key no longer is.
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(b.ownership.owner_of(&bundle), Some(Owner::Here));
+    assert_eq!(store.list(keys::BUNDLES, None, 10).await.unwrap().records.len(), b.ownership.bundles().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_whose_next_owner_has_lost_its_lease_is_reserved_for_it() {
+    let (store, probe) = (MemoryStore::default(), Probe::told());
+    namespace(&store).await;
+    let (a, b) = two(&store, &probe).await;
+    owners(&a).await;
+    let (bundle, inside) = one_of(&a);
+    let next = Next::Broker { broker: b.ownership.me().clone(), lease: Some(LeaseId(4711)) };
+    a.ownership.release(&bundle, &next, async {}).await.unwrap();
+    assert_eq!(a.ownership.lookup(&inside).await.unwrap(), Owner::At(b.ownership.me().clone()));
+    assert!(b.ownership.owns(&inside));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_that_nothing_follows_is_forgotten() {
+    let (store, probe) = (MemoryStore::default(), Probe::told());
+    namespace(&store).await;
+    let (a, b) = two(&store, &probe).await;
+    owners(&a).await;
+    let (bundle, inside) = one_of(&a);
+    b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap().expect("it serves");
+    assert!(!b.ownership.arrival(&bundle).await);
+    assert_eq!(b.ownership.lookup(&inside).await.unwrap(), Owner::At(a.ownership.me().clone()));
+    b.ownership.withdraw().await;
+    assert_eq!(
+        b.ownership.expect(&bundle, a.ownership.version_of(&bundle)).await.unwrap(),
+        None,
+        "it takes nothing any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_bundle_stays_where_it_was_and_its_parts_move_alone() {
+    let (store, probe) = (MemoryStore::default(), Probe::told());
+    namespace(&store).await;
+    let (a, b) = two(&store, &probe).await;
+    let before = owners(&a).await;
+    let (bundle, _) = one_of(&a);
+    let middle = bundle.range.middle().unwrap();
+    assert!(matches!(b.ownership.split(&bundle, &[middle]).await, Err(SplitError::NotHere(_))), "it is not there");
+    assert!(matches!(a.ownership.split(&bundle, &[middle, 0]).await, Err(SplitError::Boundaries)));
+    let losses = *a.ownership.losses().borrow();
+    let parts = a.ownership.split(&bundle, &[middle]).await.unwrap();
+    assert_eq!(owners(&a).await, before);
+    until(|| b.ownership.shared.view.read().bundles_of(&bundle.namespace).unwrap().ranges().count() == 5).await;
+    tokio::time::sleep(Duration::from_secs(40)).await; // Everything is listed again meanwhile.
+    assert_eq!((owners(&a).await, owners(&b).await), (before.clone(), before));
+    assert_eq!(*a.ownership.losses().borrow(), losses, "no topic was given up");
+    let keys = store.list(keys::BUNDLES, None, 10).await.unwrap().records;
+    assert_eq!(keys.len(), a.ownership.bundles().len() + b.ownership.bundles().len());
+    assert!(!keys.iter().any(|record| record.key.as_str().ends_with(&bundle.range.to_string())), "nobody put it back");
+
+    let lease = b.ownership.expect(&parts[1], a.ownership.version_of(&parts[1])).await.unwrap();
+    let next = Next::Broker { broker: b.ownership.me().clone(), lease };
+    a.ownership.release(&parts[1], &next, async {}).await.unwrap();
+    assert!(a.ownership.bundles().contains(&parts[0]) && !a.ownership.bundles().contains(&parts[1]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +309,7 @@ async fn a_reservation_that_is_not_taken_ends_after_ten_seconds() {
     let bundle = a.ownership.bundles().pop().unwrap();
     let inside = (0..).map(topic).find(|topic| Bundles::even(4).of(topic) == bundle.range).unwrap();
     let released = Instant::now();
-    a.ownership.release(&bundle, Some(&deaf), async {}).await.unwrap();
+    a.ownership.release(&bundle, &Next::Broker { broker: deaf, lease: None }, async {}).await.unwrap();
     assert_eq!(a.ownership.lookup(&inside).await.unwrap(), Owner::Here);
     let waited = released.elapsed();
     assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&waited), "{waited:?}");
@@ -226,7 +322,7 @@ async fn a_release_that_is_dropped_half_way_leaves_the_bundle_here() {
     let a = broker(&store, &probe, "a").await;
     owners(&a).await;
     let bundle = a.ownership.bundles().pop().unwrap();
-    let never = a.ownership.release(&bundle, None, std::future::pending());
+    let never = a.ownership.release(&bundle, &Next::Anyone, std::future::pending());
     assert!(tokio::time::timeout(Duration::from_secs(1), never).await.is_err());
     assert_eq!(owners(&a).await, vec!["a:6650"; 20]);
 }
@@ -239,7 +335,9 @@ async fn a_broker_that_drains_hands_over_without_a_pause() {
     owners(&a).await;
     let start = Instant::now();
     b.ownership.withdraw().await;
-    b.ownership.release_all(async {}).await;
+    for bundle in b.ownership.bundles() {
+        b.ownership.release(&bundle, &Next::Anyone, async {}).await.unwrap();
+    }
     until(|| a.ownership.brokers().len() == 1 && a.ownership.shared.view.read().known().len() == 4).await;
     assert_eq!(owners(&a).await, vec!["a:6650"; 20]);
     assert_eq!(owners(&b).await, vec!["a:6650"; 20], "it still knows where everything is");

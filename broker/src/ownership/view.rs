@@ -1,5 +1,5 @@
 //! What is known of brokers and bundles, and what follows from it. No I/O: events in, decisions out.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use proto::records::{BrokerRecord, BundleOwner};
 use proto::{NamespaceName, TopicName};
 use tokio::time::Instant;
 
-use super::bundles::{Bundle, Bundles};
+use super::bundles::{Bundle, BundleRange, Bundles};
 
 /// After its lease ended, an owner that may be alive has this long to put its key back.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -24,7 +24,8 @@ pub(crate) struct View {
     serving: bool,
     brokers: BTreeMap<String, BrokerRecord>,
     bundles: HashMap<Bundle, Held>,
-    namespaces: HashMap<NamespaceName, Arc<Bundles>>,
+    /// How each is cut, and the version of the record that says so.
+    namespaces: HashMap<NamespaceName, (Version, Arc<Bundles>)>,
     /// Starts that were seen to refuse connections, and when.
     refusing: HashMap<String, Instant>,
 }
@@ -37,6 +38,8 @@ struct Held {
     seen: Option<Version>,
     /// The owner whose key went without a word, and when.
     gone: Option<(BundleOwner, Instant)>,
+    /// Until when the owner may be about to hand it over to this broker, and the version of its key while it has not.
+    coming: Option<(Instant, Version)>,
     ours: Ours,
 }
 
@@ -45,6 +48,8 @@ enum Ours {
     #[default]
     No,
     Yes,
+    /// It is served, and about to become several.
+    Splitting,
     /// Its topics are being unloaded, nobody is let in.
     Releasing,
 }
@@ -105,14 +110,24 @@ impl View {
     }
 
     pub(crate) fn bundles_of(&self, namespace: &NamespaceName) -> Option<Arc<Bundles>> {
-        self.namespaces.get(namespace).cloned()
+        self.namespaces.get(namespace).map(|(_, cut)| Arc::clone(cut))
     }
 
-    pub(crate) fn set_bundles_of(&mut self, namespace: &NamespaceName, bundles: Option<Bundles>) {
-        match bundles {
-            Some(bundles) => self.namespaces.insert(namespace.clone(), Arc::new(bundles)),
-            None => self.namespaces.remove(namespace),
+    /// News of how a namespace is cut, or that it went. What is older than what is known says nothing.
+    pub(crate) fn set_bundles_of(&mut self, namespace: &NamespaceName, cut: Option<(Bundles, Version)>) {
+        let Some((cut, version)) = cut else {
+            self.namespaces.remove(namespace);
+            return;
         };
+        if self.namespaces.get(namespace).is_some_and(|(known, _)| version < *known) {
+            return;
+        }
+        let there: HashSet<BundleRange> = cut.ranges().collect();
+        let stays = |bundle: &Bundle, held: &Held| {
+            bundle.namespace != *namespace || there.contains(&bundle.range) || held.ours == Ours::Splitting
+        };
+        self.bundles.retain(|bundle, held| stays(bundle, held));
+        self.namespaces.insert(namespace.clone(), (version, Arc::new(cut)));
     }
 
     pub(crate) fn namespaces(&self) -> Vec<NamespaceName> {
@@ -120,9 +135,9 @@ impl View {
     }
 
     pub(crate) fn owns(&self, topic: &TopicName) -> bool {
-        let Some(bundles) = self.namespaces.get(topic.namespace()) else { return false };
+        let Some((_, bundles)) = self.namespaces.get(topic.namespace()) else { return false };
         let bundle = Bundle { namespace: topic.namespace().clone(), range: bundles.of(topic) };
-        self.bundles.get(&bundle).is_some_and(|held| held.ours == Ours::Yes)
+        self.bundles.get(&bundle).is_some_and(|held| matches!(held.ours, Ours::Yes | Ours::Splitting))
     }
 
     /// Bundles of ours, those that are being released too.
@@ -134,6 +149,15 @@ impl View {
     /// Bundles whose key is known.
     pub(crate) fn known(&self) -> Vec<Bundle> {
         self.bundles.iter().filter(|(_, held)| held.key.is_some()).map(|(bundle, _)| bundle.clone()).collect()
+    }
+
+    /// Bundles that a broker has, in order.
+    pub(crate) fn bundles_at(&self, broker: &BrokerRecord) -> Vec<Bundle> {
+        let has = |held: &Held| held.key.as_ref().is_some_and(|(owner, _)| owner.start == broker.start);
+        let mut bundles: Vec<Bundle> =
+            self.bundles.iter().filter(|(_, held)| has(held)).map(|(bundle, _)| bundle.clone()).collect();
+        bundles.sort();
+        bundles
     }
 
     /// Who has a bundle, when someone has.
@@ -159,6 +183,11 @@ impl View {
         }
     }
 
+    /// Its owner has announced that it hands it over to this broker. Until then, nobody is sent back to that owner.
+    pub(crate) fn set_coming(&mut self, bundle: &Bundle, at: Version, until: Instant) {
+        self.bundles.entry(bundle.clone()).or_default().coming = Some((until, at));
+    }
+
     /// It stays ours after all.
     pub(crate) fn cancel_release(&mut self, bundle: &Bundle) {
         if let Some(held) = self.bundles.get_mut(bundle)
@@ -166,6 +195,46 @@ impl View {
         {
             held.ours = Ours::Yes;
         }
+    }
+
+    /// From now on it cannot be released. False when it is not ours, or when something is being done with it.
+    pub(crate) fn begin_split(&mut self, bundle: &Bundle) -> bool {
+        match self.bundles.get_mut(bundle) {
+            Some(held) if held.ours == Ours::Yes => {
+                held.ours = Ours::Splitting;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// It was split, or not: whatever the keys say from now on.
+    pub(crate) fn end_split(&mut self, bundle: &Bundle) {
+        if let Some(held) = self.bundles.get_mut(bundle)
+            && held.ours == Ours::Splitting
+        {
+            held.ours = Ours::Yes;
+        }
+    }
+
+    /// A bundle of ours has become `parts`, whose keys have been put for us at `version`.
+    pub(crate) fn split(
+        &mut self,
+        bundle: &Bundle,
+        cut: Bundles,
+        parts: &[Bundle],
+        me: &BundleOwner,
+        version: Version,
+    ) {
+        for part in parts {
+            let held = self.bundles.entry(part.clone()).or_default();
+            if held.seen.is_none_or(|seen| seen <= version) {
+                *held =
+                    Held { key: Some((me.clone(), version)), seen: Some(version), ours: Ours::Yes, ..Held::default() };
+            }
+        }
+        self.bundles.remove(bundle);
+        self.set_bundles_of(&bundle.namespace, Some((cut, version)));
     }
 
     /// It is ours no longer, whatever its key says.
@@ -184,7 +253,7 @@ impl View {
         let me = key.as_ref().is_some_and(|(owner, _)| self.is_me(owner));
         // Late news of a bundle whose namespace went must not bring it back.
         let exists =
-            self.namespaces.get(&bundle.namespace).is_some_and(|cut| cut.ranges().any(|one| one == bundle.range));
+            self.namespaces.get(&bundle.namespace).is_some_and(|(_, cut)| cut.ranges().any(|one| one == bundle.range));
         let held = self.bundles.entry(bundle.clone()).or_default();
         let Some((owner, version)) = key else {
             if let Some((owner, _)) = held.key.take()
@@ -196,6 +265,9 @@ impl View {
         };
         if held.seen.is_some_and(|seen| version < seen) {
             return false;
+        }
+        if held.coming.is_some_and(|(_, before)| before < version) {
+            held.coming = None;
         }
         held.seen = Some(version);
         held.gone = None;
@@ -261,7 +333,7 @@ impl View {
     pub(crate) fn decide(&self, bundle: &Bundle, now: Instant, now_ms: u64) -> Decision {
         let Some(held) = self.bundles.get(bundle) else { return self.elect(bundle, Expect::Absent, "", now) };
         match held.ours {
-            Ours::Yes => return Decision::Here,
+            Ours::Yes | Ours::Splitting => return Decision::Here,
             Ours::Releasing => return Decision::Wait,
             Ours::No => {}
         }
@@ -270,6 +342,7 @@ impl View {
             Some((owner, version)) if self.is_dead(owner, now) => {
                 self.elect(bundle, Expect::Version(*version), "", now)
             }
+            Some(_) if held.coming.is_some_and(|(until, _)| now < until) => Decision::Wait,
             Some((owner, _)) => match self.brokers.get(&owner.broker) {
                 Some(broker) => Decision::At(broker.clone()),
                 None => Decision::Wait, // Its lease is ending, or it withdrew and is about to give the bundle up.
@@ -302,18 +375,23 @@ impl View {
         }
     }
 
-    /// Who takes a bundle that nobody has: the live broker with the highest score for it, `but` left out.
+    /// Who takes a bundle that nobody has.
     fn elect(&self, bundle: &Bundle, expect: Expect, but: &str, now: Instant) -> Decision {
+        match self.successor(bundle, but, now) {
+            Some(broker) if broker.broker != self.me.broker => Decision::Nominate(broker.broker.clone(), expect),
+            _ if self.serving => Decision::Take(expect),
+            _ => Decision::Wait,
+        }
+    }
+
+    /// The live broker with the highest score for a bundle, `but` left out.
+    pub(crate) fn successor(&self, bundle: &Bundle, but: &str, now: Instant) -> Option<&BrokerRecord> {
         let text = bundle.to_string();
         let candidates = self.brokers.values().filter(|broker| {
             let me = broker.broker == self.me.broker;
             if me { self.serving } else { broker.broker != but && !self.refuses(&broker.start, now) }
         });
-        match candidates.max_by_key(|broker| (score(&broker.broker, &text), &broker.broker)) {
-            Some(broker) if broker.broker != self.me.broker => Decision::Nominate(broker.broker.clone(), expect),
-            _ if self.serving => Decision::Take(expect),
-            _ => Decision::Wait,
-        }
+        candidates.max_by_key(|broker| (score(&broker.broker, &text), &broker.broker))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Attach;
 use super::task::{Next, Task};
-use crate::outbox::{Client, Serial};
+use crate::outbox::{Client, NextOwner, Serial};
 use crate::rate::Rate;
 
 /// How long a new active consumer of a Failover subscription waits for acknowledgements of the one before, as in Apache Pulsar.
@@ -99,11 +99,11 @@ impl Task {
         }
     }
 
-    /// Consumers look the topic up and subscribe again.
-    pub(super) fn send_everyone_away(&mut self) {
+    /// Consumers subscribe again, at the next owner.
+    pub(super) fn send_everyone_away(&mut self, to: &NextOwner) {
         for (serial, attached) in self.attached.drain() {
             self.dispatch.detach(serial);
-            attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial));
+            attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial, to));
         }
         self.elect();
     }

@@ -29,7 +29,7 @@ pub(crate) use error::SubscriptionError;
 pub(crate) use start::SubscribeAt;
 pub(crate) use task::{Setup, Start, spawn};
 
-use crate::outbox::{Client, Serial};
+use crate::outbox::{Client, NextOwner, Serial};
 use crate::stats::{CursorStats, SubscriptionStats};
 
 /// Commands that may wait for a subscription. Each is a burst of one socket at most, so few suffice.
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Ledgers have left the chain.
     Trimmed,
     /// Sends the consumers away and ends. What is acknowledged stays.
-    Close(Reply<()>),
+    Close(NextOwner, Reply<()>),
 }
 
 /// Talks to one subscription's task. Cheap to clone.

@@ -5,7 +5,7 @@ use super::task::{Next, Task};
 use super::{Attach, Command, ConsumerHandle, SubscribeAt, SubscriptionError};
 use crate::cursor::{AckReceipt, AckSet};
 use crate::log::LogError;
-use crate::outbox::Serial;
+use crate::outbox::{NextOwner, Serial};
 
 impl Task {
     /// Whether a consumer may come in.
@@ -42,8 +42,8 @@ impl Task {
                     if force || self.attached.is_empty() { Ok(()) } else { Err(SubscriptionError::ActiveConsumers) };
                 return self.remove(allowed, reply).await;
             }
-            Command::Close(reply) => {
-                self.send_everyone_away();
+            Command::Close(to, reply) => {
+                self.send_everyone_away(&to);
                 let _ = reply.send(Ok(()));
                 return Next::End;
             }
@@ -86,7 +86,7 @@ impl Task {
             let _ = reply.send(Err(error));
             return Next::GoOn;
         }
-        self.send_everyone_away();
+        self.send_everyone_away(&NextOwner::default());
         if self.durable
             && let Err(error) = self.cursor_log.remove(&self.name).await
         {
@@ -112,7 +112,7 @@ impl Task {
 
     async fn reset(&mut self, to: SubscribeAt) -> Result<(), SubscriptionError> {
         let position = to.resolve(&self.reader).await?;
-        self.send_everyone_away();
+        self.send_everyone_away(&NextOwner::default());
         let acks = AckSet::at(position);
         if self.durable {
             self.cursor_log.put(&self.name, acks.clone(), self.properties.clone()).await?;

@@ -16,7 +16,7 @@ use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, SubscribeAt, Sub
 use crate::Clock;
 use crate::cursor::{AckSet, CursorLog};
 use crate::log::{LogError, LogReader, StoredEntry};
-use crate::outbox::Serial;
+use crate::outbox::{NextOwner, Serial};
 use crate::rate::Rate;
 
 /// Before a read that failed is tried again.
@@ -126,7 +126,7 @@ async fn run(setup: Setup, handle: WeakHandle, mut inbox: mpsc::Receiver<Command
             let mut reading: Option<Reading> = None;
             let mut commands = Vec::new();
             while task.step(&mut inbox, &mut commands, &mut tail, &mut reading).await == Next::GoOn {}
-            task.send_everyone_away();
+            task.send_everyone_away(&NextOwner::default());
             finished = task.finished.take();
         }
         Err(error) => {

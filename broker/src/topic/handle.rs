@@ -16,7 +16,7 @@ use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::Need;
 use crate::log::{Chain, Keep, LogError, LogReader, Offloader, Trimmer};
-use crate::outbox::{Serial, no_message_id};
+use crate::outbox::{NextOwner, Serial, no_message_id};
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
 
@@ -275,9 +275,9 @@ impl TopicHandle {
         Ok(consumed || !stats.publishers.is_empty())
     }
 
-    /// Asks the task to end and waits until it has.
-    pub(super) async fn end(&self, keep: bool) {
-        let _ = self.mailbox.send(Command::End { keep }).await;
+    /// Asks the task to end, which sends clients to the next owner, and waits until it has.
+    pub(super) async fn end(&self, keep: bool, to: &NextOwner) {
+        let _ = self.mailbox.send(Command::End { keep, to: to.clone() }).await;
         self.gone().await;
     }
 

@@ -7,7 +7,7 @@ use proto::pulsar::ServerError;
 use tokio::sync::oneshot;
 
 use super::TopicError;
-use crate::outbox::{Client, Outbox, Serial};
+use crate::outbox::{Client, NextOwner, Outbox, Serial};
 use crate::rate::Rate;
 use crate::stats::PublisherStats;
 
@@ -97,7 +97,10 @@ impl Producers {
             return;
         }
         if let Some(former) = self.names.get(&name).copied().and_then(|serial| self.remove(serial)) {
-            former.client.outbox.push(|push| push.send_producer_away(former.producer_id, former.serial));
+            former
+                .client
+                .outbox
+                .push(|push| push.send_producer_away(former.producer_id, former.serial, &NextOwner::default()));
         }
         let serial = attach.serial;
         let producer = Producer {
@@ -123,10 +126,11 @@ impl Producers {
         Some(producer)
     }
 
-    /// They look the topic up and attach again.
-    pub(super) fn send_everyone_away(&mut self) {
+    /// They attach again, at the next owner.
+    pub(super) fn send_everyone_away(&mut self, to: &NextOwner) {
         for producer in std::mem::take(self).all.into_values() {
-            producer.client.outbox.push(|push| push.send_producer_away(producer.producer_id, producer.serial));
+            let Producer { producer_id, serial, .. } = producer;
+            producer.client.outbox.push(|push| push.send_producer_away(producer_id, serial, to));
         }
     }
 

@@ -15,7 +15,7 @@ use super::offloads::Offloads;
 use super::{TopicError, TopicHandle, task};
 use crate::Clock;
 use crate::log::{self, LogContext};
-use crate::outbox::Serial;
+use crate::outbox::{NextOwner, Serial};
 use crate::policies;
 
 /// What the registry is made of.
@@ -173,7 +173,7 @@ impl Topics {
             let loaded = topics.0.load(&name, create).await;
             let loaded = match loaded {
                 Ok(handle) if !(topics.0.setup.owns)(&name) => {
-                    handle.end(true).await;
+                    handle.end(true, &NextOwner::default()).await;
                     Err(TopicError::NotOwner(name.clone()))
                 }
                 loaded => loaded,
@@ -205,8 +205,8 @@ impl Topics {
         loaded.collect()
     }
 
-    /// Answers what is in flight, sends producers and consumers away, closes the topic. Returns when it is closed.
-    pub(crate) async fn unload(&self, name: &TopicName) {
+    /// Answers what is in flight, sends producers and consumers to the next owner, closes the topic. Returns when it is closed.
+    pub(crate) async fn unload(&self, name: &TopicName, to: &NextOwner) {
         let slot = self.0.slots.lock().get(name).cloned();
         let handle = match slot {
             None => return,
@@ -216,13 +216,18 @@ impl Topics {
                 _ => return,
             },
         };
-        handle.end(true).await;
+        handle.end(true, to).await;
     }
 
     /// [`unload`](Self::unload) for all that match, side by side.
-    pub(crate) async fn unload_where(&self, which: impl Fn(&TopicName) -> bool + Send) {
-        let names: Vec<TopicName> = self.0.slots.lock().keys().filter(|name| which(name)).cloned().collect();
-        futures::future::join_all(names.iter().map(|name| self.unload(name))).await;
+    pub(crate) async fn unload_where(&self, which: impl Fn(&TopicName) -> bool + Send, to: &NextOwner) {
+        let names = self.names_where(which);
+        futures::future::join_all(names.iter().map(|name| self.unload(name, to))).await;
+    }
+
+    /// Those that match of all that are loaded, or about to be.
+    pub(crate) fn names_where(&self, which: impl Fn(&TopicName) -> bool) -> Vec<TopicName> {
+        self.0.slots.lock().keys().filter(|name| which(name)).cloned().collect()
     }
 
     /// Deletes a topic, loaded or not. Without `force`, producers and connected consumers are in the way.
@@ -239,7 +244,7 @@ impl Topics {
                     if !force && handle.has_users().await? {
                         return Err(TopicError::ActiveUsers);
                     }
-                    handle.end(false).await;
+                    handle.end(false, &NextOwner::default()).await;
                 }
             }
         };

@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::{TopicError, TopicHandle};
 use crate::cursor::CursorLog;
 use crate::log::{Loaded, LogError, Settled, TopicLog};
-use crate::outbox::{Push, Serial};
+use crate::outbox::{NextOwner, Push, Serial};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
 use crate::subscription::{self, Attach, Properties, Setup, Start, SubscribeAt, SubscriptionHandle};
@@ -59,6 +59,7 @@ pub(super) enum Command {
     /// Ends the topic's task, once everyone is answered; `keep` closes the log properly, else it is about to be deleted.
     End {
         keep: bool,
+        to: NextOwner,
     },
 }
 
@@ -135,7 +136,7 @@ pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>
 
 /// Why the task ends.
 enum End {
-    Close { keep: bool },
+    Close { keep: bool, to: NextOwner },
     Lost,
 }
 
@@ -154,7 +155,7 @@ impl Topic {
                 },
                 count = inbox.recv_many(&mut commands, MAILBOX) => {
                     if count == 0 {
-                        break End::Close { keep: true }; // The registry and everyone else has let go.
+                        break End::Close { keep: true, to: NextOwner::default() }; // The registry and everyone else has let go.
                     }
                     if let Some(end) = commands.drain(..).find_map(|command| self.handle(command)) {
                         break end;
@@ -196,7 +197,7 @@ impl Topic {
                 tracing::warn!(topic = %self.shared.name, %error, "topic is given up and loaded again on demand");
                 return Some(End::Lost);
             }
-            Command::End { keep } => return Some(End::Close { keep }),
+            Command::End { keep, to } => return Some(End::Close { keep, to }),
         }
         None
     }
@@ -376,16 +377,17 @@ impl Topic {
         inbox.close();
         // What still comes in is not answered: those who sent it are sent away below, and come again.
         while inbox.try_recv().is_ok() {}
-        let keep = match end {
-            End::Close { keep: true } => self.settle().await,
-            End::Close { keep: false } | End::Lost => false,
+        let (keep, to) = match end {
+            End::Close { keep: true, to } => (self.settle().await, to),
+            End::Close { keep: false, to } => (false, to),
+            End::Lost => (false, NextOwner::default()),
         };
         for waiting in std::mem::take(&mut self.waiting) {
             self.answer(waiting);
         }
-        self.producers.send_everyone_away();
+        self.producers.send_everyone_away(&to);
         for subscription in self.subscriptions.values() {
-            let closed = subscription.ask(subscription::Command::Close);
+            let closed = subscription.ask(|reply| subscription::Command::Close(to.clone(), reply));
             let _ = tokio::time::timeout(SETTLE, closed).await;
         }
         if keep && let Err(error) = self.log.close().await {

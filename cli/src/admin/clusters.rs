@@ -37,8 +37,32 @@ const CLUSTER_VERBS: &[Verb] = &[
 
 const LEADER: &[Part] = &[Part::Fields(&[("broker", "/serviceUrl", Format::Plain)])];
 
+const OWNED: &[Part] = &[Part::Rows { at: "", name: "BUNDLE", columns: &[("ACTIVE", "/is_active", Format::Plain)] }];
+
+const MOVES: &[Part] = &[
+    Part::Fields(&[("decides", "/decides", Format::Plain), ("moves/min", "/movesPerMin", Format::Plain)]),
+    Part::Rows { at: "/loads", name: "BROKER", columns: &[("LOAD", "", Format::Rate)] },
+    Part::Rows {
+        at: "/moves",
+        name: "",
+        columns: &[
+            ("BUNDLE", "/bundle", Format::Plain),
+            ("FROM", "/from", Format::Plain),
+            ("TO", "/to", Format::Plain),
+            ("REASON", "/reason", Format::Plain),
+        ],
+    },
+];
+
 const BROKER_VERBS: &[Verb] = &[
     get("list", "brokers{/cluster}", "Brokers that are there").takes(&[CLUSTER.optional()]),
+    get("namespaces", "brokers/{cluster}/{broker}/ownedNamespaces", "Bundles that a broker serves")
+        .takes(&[
+            CLUSTER,
+            flag("broker", "-u --broker-url", Kind::Text("HOST:PORT"), "The HTTP address of the broker").needed(),
+        ])
+        .shows(Shows::Parts(OWNED)),
+    get("moves", "geminga/moves", "Bundles that were moved to balance load, and why").shows(Shows::Parts(MOVES)),
     get("leader-broker", "brokers/leaderBroker", "The broker that decides for all").shows(Shows::Parts(LEADER)),
     get("healthcheck", "brokers/health", "Whether a broker works").takes(&[flag(
         "version",

@@ -25,6 +25,29 @@ const BUNDLES: Argument =
 const REPLICATION: Argument = flag("clusters", "-c --clusters", Kind::List, "Clusters it belongs to");
 const BUNDLE: Argument =
     flag("bundle", "-b --bundle", Kind::Text("BUNDLE"), "Only this one, such as 0x00000000_0x40000000");
+const BUNDLE_TYPE: Argument = flag(
+    "type",
+    "-bt --bundle-type",
+    Kind::Choice(&["largest", "hot"]),
+    "Instead of a bundle: largest, with the most topics, or hot, with the most traffic",
+);
+const UNLOAD_PARTS: Argument =
+    switch("unload", "-u --unload", "Let go of the new bundles, so that they may go elsewhere").query("unload");
+const ALGORITHM: Argument = flag(
+    "algorithm",
+    "-san --split-algorithm-name",
+    Kind::Text("NAME"),
+    "range_equally_divide (if not given), topic_count_equally_divide or specified_positions_divide",
+)
+.query("splitAlgorithmName");
+const BOUNDARIES: Argument = flag(
+    "boundaries",
+    "-sb --split-boundaries",
+    Kind::List,
+    "Where, with specified_positions_divide: numbers such as 0x20000000",
+)
+.body();
+const POSITIONS_OF: Argument = flag("topics", "-t --topic", Kind::Topic, "Only this one").query("topics");
 const DESTINATION: Argument = flag(
     "destination",
     "-d --destinationBroker",
@@ -47,4 +70,18 @@ const OWN: &[Verb] = &[
         .takes(&[NAMESPACE]),
     put("unload", "namespaces/{namespace}{/bundle}/unload", "Let go of a namespace, or of one of its bundles")
         .takes(&[NAMESPACE, BUNDLE, DESTINATION.query("destinationBroker")]),
+    put("split-bundle", "namespaces/{namespace}{/bundle}{/type}/split", "Make several bundles of one").takes(&[
+        NAMESPACE,
+        BUNDLE,
+        BUNDLE_TYPE,
+        UNLOAD_PARTS,
+        ALGORITHM,
+        BOUNDARIES,
+    ]),
+    get(
+        "get-topic-positions",
+        "namespaces/{namespace}{/bundle}/topicHashPositions",
+        "Where the topics of a bundle lie on the ring that bundles share",
+    )
+    .takes(&[NAMESPACE, BUNDLE.needed(), POSITIONS_OF]),
 ];

@@ -16,6 +16,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Straight to the broker at `pulsar://host:port`.
+    pub fn straight(url: &str) -> Result<Self, ClientError> {
+        Ok(Self { address: authority(url)?.into(), proxied: None })
+    }
+
     /// Connects and exchanges greetings.
     pub async fn connect(&self) -> Result<Connection, ClientError> {
         Connection::open(&self.address, self.proxied.as_deref()).await

@@ -36,6 +36,7 @@ pub struct Publisher {
     connection: Connection,
     producers: Vec<Producer>,
     awaited: usize,
+    next_owner: Option<String>,
 }
 
 impl Publisher {
@@ -49,7 +50,7 @@ impl Publisher {
     /// Without producers yet.
     #[must_use]
     pub fn over(connection: Connection) -> Self {
-        Self { connection, producers: Vec::new(), awaited: 0 }
+        Self { connection, producers: Vec::new(), awaited: 0, next_owner: None }
     }
 
     /// Attaches one more producer, to a topic of the same broker.
@@ -87,6 +88,12 @@ impl Publisher {
         self.connection.flush().await
     }
 
+    /// `pulsar://host:port` of the broker that the server named when it closed a producer, if it did.
+    #[must_use]
+    pub fn next_owner(&self) -> Option<&str> {
+        self.next_owner.as_deref()
+    }
+
     /// Messages sent or queued whose receipt has not come.
     #[must_use]
     pub fn awaited(&self) -> usize {
@@ -114,7 +121,11 @@ impl Publisher {
     fn note(&mut self, command: &BaseCommand) -> Result<Receipt, ClientError> {
         match command.r#type() {
             Type::SendReceipt => {}
-            Type::CloseProducer => return Err(ClientError::Moved),
+            Type::CloseProducer => {
+                let close = command.close_producer.clone().unwrap_or_default();
+                self.next_owner = close.assigned_broker_service_url;
+                return Err(ClientError::Moved);
+            }
             Type::SendError => {
                 let error = command.send_error.clone().unwrap_or_default();
                 return Err(ClientError::refused(Some(error.error), Some(error.message)));

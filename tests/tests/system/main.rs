@@ -8,6 +8,7 @@ mod dashboards;
 mod disk_full;
 mod faults;
 mod limbo;
+mod moves;
 mod one_binary;
 mod programs; // How programs of others are run.
 mod promises; // What must hold.

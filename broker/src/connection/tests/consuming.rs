@@ -1,4 +1,5 @@
 use super::*;
+use crate::outbox::NextOwner;
 
 async fn published(broker: &Broker, count: u64) -> (Client, Vec<MessageIdData>) {
     let mut client = broker.client().await;
@@ -45,7 +46,7 @@ async fn acknowledged_messages_stay_away_after_a_reload() {
     assert_eq!(client.ack(3, AckType::Individual, &odd).await.error, None);
     let stats = broker.topic(TOPIC).stats().await.unwrap();
     assert_eq!(stats.subscriptions["s"].msg_backlog, 13);
-    broker.context.topics.unload(&name(TOPIC)).await;
+    broker.context.topics.unload(&name(TOPIC), &NextOwner::default()).await;
     client.expect(Type::CloseConsumer).await;
     client.subscribed("s", SubType::Exclusive, 3).await;
     client.flow(3, 100).await;
@@ -92,7 +93,7 @@ async fn a_batch_comes_back_with_what_is_left_of_it() {
     assert!(client.message().await.1.ack_set.is_empty());
     let part = MessageIdData { ack_set: vec![0b101], batch_size: Some(3), batch_index: Some(1), ..id };
     assert_eq!(client.ack(3, AckType::Individual, &[part]).await.error, None);
-    broker.context.topics.unload(&name(TOPIC)).await;
+    broker.context.topics.unload(&name(TOPIC), &NextOwner::default()).await;
     client.next().await.unwrap();
     client.next().await.unwrap();
     client.subscribed("s", SubType::Shared, 3).await;

@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
+use crate::moves::{Balancer, Moves};
 use crate::namespaces::Namespaces;
 use crate::offload::{Kinds, Stores};
 use crate::ownership::{Ownership, Probe};
@@ -106,7 +107,8 @@ async fn context(
     ];
     metadata.commit(Transaction::new(puts)).await.unwrap();
     let ledgers = Arc::new(MemoryLedgers::new(metadata.clone()));
-    let me = BrokerRecord { broker: address.to_string(), start: "start".into(), ..Default::default() };
+    let listeners = [("outside".into(), "203.0.113.1:16650".into())].into();
+    let me = BrokerRecord { broker: address.to_string(), start: "start".into(), listeners, ..Default::default() };
     let (ownership, _keeping) = Ownership::start(me, metadata.clone(), clock.clone(), Probe::told()).await.unwrap();
     std::mem::forget(_keeping); // Its tasks live as long as the test.
     let tier = ObjectTier::new(metadata.clone(), Stores::new(1, Kinds::All), 8 << 20, 1);
@@ -132,7 +134,16 @@ async fn context(
     let policies = Policies::new(metadata.clone());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
     let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone());
+    let moves = Moves {
+        ownership: ownership.clone(),
+        topics: topics.clone(),
+        peers: reqwest::Client::new(),
+        addresses_mislead: false,
+    };
+    let balance = Balancer::new(moves.clone(), clock.clone(), 0);
     Arc::new(Context {
+        moves,
+        balance,
         policies,
         upkeep,
         broker: address.to_string(),

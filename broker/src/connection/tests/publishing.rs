@@ -1,4 +1,5 @@
 use super::*;
+use crate::outbox::NextOwner;
 
 #[tokio::test]
 async fn receipts_name_rising_positions_in_the_order_of_sends() {
@@ -179,13 +180,15 @@ async fn unloading_answers_what_is_in_flight_and_sends_everyone_away() {
     client.producer(TOPIC, 1).await;
     client.subscribed("s", SubType::Shared, 2).await;
     let at = client.publish(1, 0, "before").await;
-    broker.context.topics.unload(&name(TOPIC)).await;
+    broker.context.topics.unload(&name(TOPIC), &NextOwner::at("next:6650")).await;
     let mut closed = Vec::new();
     for _ in 0..2 {
-        closed.push(client.next().await.unwrap().command.r#type());
+        let command = client.next().await.unwrap().command;
+        let (producer, consumer) = (command.close_producer, command.close_consumer);
+        let url = producer.map(|close| close.assigned_broker_service_url);
+        closed.push(url.or(consumer.map(|close| close.assigned_broker_service_url)).expect("one of the two"));
     }
-    closed.sort();
-    assert_eq!(closed, [Type::CloseProducer, Type::CloseConsumer]);
+    assert_eq!(closed, [Some("pulsar://next:6650".into()), Some("pulsar://next:6650".into())]);
     client.write(&send_bytes(1, 1, &message("crossed the news"))).await;
     client.producer(TOPIC, 1).await;
     let after = client.publish(1, 1, "after").await;

@@ -14,6 +14,12 @@ async fn a_lookup_leads_back_the_way_the_client_came_in_standalone() {
     client.send(named).await;
     let refused = client.expect(Type::LookupResponse).await.lookup_topic_response.unwrap();
     assert_eq!(refused.message(), "the broker do not have inside listener");
+    let listener = Some("outside".to_string());
+    let named = CommandLookupTopic { advertised_listener_name: listener, topic: TOPIC.into(), ..Default::default() };
+    client.send(named).await;
+    let found = client.expect(Type::LookupResponse).await.lookup_topic_response.unwrap();
+    assert_eq!(found.broker_service_url(), "pulsar://203.0.113.1:16650");
+    assert!(!found.proxy_through_service_url());
     for (topic, code) in [("a/b", ServerError::InvalidTopicName), ("no/where/x", ServerError::TopicNotFound)] {
         client.send(CommandLookupTopic { topic: topic.into(), request_id: 2, ..Default::default() }).await;
         let refused = client.expect(Type::LookupResponse).await.lookup_topic_response.unwrap();

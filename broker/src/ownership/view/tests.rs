@@ -17,7 +17,7 @@ fn bundle() -> Bundle {
 fn view(others: &[&str]) -> View {
     let mut view = View::new(broker("a"));
     view.set_serving(true);
-    view.set_bundles_of(&bundle().namespace, Some(Bundles::even(4)));
+    view.set_bundles_of(&bundle().namespace, Some((Bundles::even(4), Version(0))));
     for name in ["a"].iter().chain(others) {
         view.set_broker(name, Some(broker(name)));
     }
@@ -142,4 +142,30 @@ async fn while_it_is_released_nobody_is_let_in() {
     assert_eq!(view.decide(&bundle(), now, 0), Decision::Wait);
     view.cancel_release(&bundle());
     assert_eq!(view.decide(&bundle(), now, 0), Decision::Here);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_changes_no_topics_owner_however_the_news_of_it_arrives() {
+    let now = Instant::now();
+    let topics: Vec<TopicName> = (0..64).map(|number| format!("t/n/{number}").parse().unwrap()).collect();
+    let (cut, whole) = (Bundles::even(1), Bundle { range: Bundles::even(1).ranges().next().unwrap(), ..bundle() });
+    let mut view = View::new(broker("a"));
+    view.set_serving(true);
+    view.set_broker("a", Some(broker("a")));
+    view.set_bundles_of(&whole.namespace, Some((cut.clone(), Version(1))));
+    view.apply(&whole, Some((owner(&broker("a")), Version(2))), now);
+    let parted = cut.split(whole.range, &[0x7000_0000]).unwrap();
+    let parts: Vec<Bundle> = parted.ranges().map(|range| Bundle { range, ..whole.clone() }).collect();
+    let all = |view: &View| topics.iter().all(|topic| view.owns(topic));
+
+    assert!(view.begin_split(&whole) && !view.begin_split(&whole) && !view.begin_release(&whole));
+    assert!(all(&view), "nothing changes while it is written");
+    view.apply(&whole, None, now); // The news of its end may be quicker than the answer.
+    assert!(all(&view) && view.missing().is_empty(), "and nobody puts it back");
+    view.split(&whole, parted, &parts, &owner(&broker("a")), Version(3));
+    assert!(all(&view));
+    view.set_bundles_of(&whole.namespace, Some((cut, Version(1))));
+    view.apply(&parts[0], Some((owner(&broker("b")), Version(2))), now);
+    assert!(all(&view), "old news");
+    assert_eq!(view.ours().len(), 2);
 }

@@ -140,6 +140,18 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("namespaces policies a/b", &["{}"], &["GET N/a/b"]),
     ("namespaces bundles a/b", &["{}"], &["GET N/a/b/bundles"]),
+    ("namespaces split-bundle a/b -b 0x0_0x8", &[], &["PUT N/a/b/0x0_0x8/split"]),
+    (
+        "namespaces split-bundle a/b -bt largest -u -san topic_count_equally_divide",
+        &[],
+        &["PUT N/a/b/LARGEST/split?unload=true&splitAlgorithmName=topic_count_equally_divide"],
+    ),
+    (
+        "namespaces split-bundle a/b -b 0x0_0x8 -san specified_positions_divide -sb 0x2,0x4",
+        &[],
+        &[r#"PUT N/a/b/0x0_0x8/split?splitAlgorithmName=specified_positions_divide ["0x2","0x4"]"#],
+    ),
+    ("namespaces get-topic-positions a/b -b 0x0_0x8", &["{}"], &["GET N/a/b/0x0_0x8/topicHashPositions"]),
     ("namespaces unload a/b", &[], &["PUT N/a/b/unload"]),
     (
         "namespaces unload a/b -b 0x0_0x8 -d http://h:1",
@@ -200,6 +212,12 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ("brokers list a", &["[]"], &["GET /admin/v2/brokers/a"]),
     ("brokers leader-broker", &["{}"], &["GET /admin/v2/brokers/leaderBroker"]),
     ("brokers healthcheck -tv V2", &["ok"], &["GET /admin/v2/brokers/health?topicVersion=V2"]),
+    (
+        "brokers namespaces a -u h:1",
+        &[r#"{"t/n/0x0_0x8":{"is_active":true}}"#],
+        &["GET /admin/v2/brokers/a/h%3A1/ownedNamespaces"],
+    ),
+    ("brokers moves", &[r#"{"decides":"h:1","movesPerMin":20}"#], &["GET /admin/v2/geminga/moves"]),
     ("brokers version", &["1"], &["GET /admin/v2/brokers/version"]),
     ("bookies list", &["[]"], &["GET /admin/v2/geminga/bookies"]),
     ("bookies list-bookies", &["{}"], &["GET /admin/v2/bookies/all"]),

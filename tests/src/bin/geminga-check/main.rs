@@ -18,6 +18,7 @@ use tests::disk_full::{self, DiskFullRun};
 use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
 use tests::lines::{self, LinesRun};
+use tests::moves::{MovesRun, move_under_load};
 use tests::offload_read::{self, OffloadReadRun};
 use tests::space::{self, SpaceRun};
 use tests::speed::{self, SpeedRun};
@@ -84,6 +85,20 @@ enum Check {
         /// Messages.
         #[arg(long, default_value_t = 10_000)]
         messages: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Moves a bundle between two brokers while its topics are published to: how long producers wait, and what is lost.
+    Moves {
+        /// Moves.
+        #[arg(long, default_value_t = 1000)]
+        moves: usize,
+        /// Ends of the broker that has the bundle, in between.
+        #[arg(long, default_value_t = 10)]
+        drains: usize,
+        /// Topics in the bundle.
+        #[arg(long, default_value_t = 4)]
+        topics: usize,
         #[command(flatten)]
         place: Place,
     },
@@ -431,6 +446,9 @@ async fn run(check: Check) -> Result<(), Failure> {
             load.receipts_grow_by(messages, "without faults").await?;
             verdict(&load.finish().await?)
         }
+        Check::Moves { moves: count, drains, topics, place } => {
+            moves(MovesRun { moves: count, drains, topics, seed: 0, directory: PathBuf::new() }, place).await
+        }
         Check::Backlog { topics, messages, cluster, sorted, at_once, resident_mib_max, place } => {
             let ground = place.prepare()?;
             let (resident_bytes_max, directory) = (resident_mib_max << 20, ground.directory.clone());
@@ -574,6 +592,18 @@ async fn offload_read(reading: OffloadRead) -> Result<(), Failure> {
     let report = Box::pin(offload_read::measure(&run)).await?;
     print!("{report}");
     reached(&report.goals)
+}
+
+/// Planned moves should not be noticed.
+async fn moves(run: MovesRun, place: Place) -> Result<(), Failure> {
+    let ground = place.prepare()?;
+    let run = MovesRun { seed: ground.seed, directory: ground.directory.clone(), ..run };
+    let report = Box::pin(move_under_load(&run)).await?;
+    println!("{report}");
+    let mut goals = Goals::default();
+    goals.at_most("lost and misordered", (report.lost + report.misordered) as f64, 0.0);
+    goals.at_most("p99 gap of a planned move, ms", report.p99().as_secs_f64() * 1000.0, 200.0);
+    reached(&goals)
 }
 
 fn keeping(trim: bool) -> Keeping {
