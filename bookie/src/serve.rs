@@ -1,4 +1,5 @@
 //! The life of a bookie process.
+use std::future::{Ready, ready};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,16 +84,8 @@ pub async fn serve(
     let (bookie, identity) = opened.map_err(Failure::from)?;
     health.ok("journal");
 
-    let handle = bookie.handle();
-    let render = move |mut page: MetricText| {
-        let handle = handle.clone();
-        async move {
-            handle.write_metrics(&mut page);
-            page
-        }
-    };
     let http_drain = Drain::new(); // Health is answered to the end.
-    let router = daemon::http::pages(health.clone(), render);
+    let router = daemon::http::pages(health.clone(), render(bookie.handle()));
     let http = AbortOnDropHandle::new(tokio::spawn(daemon::http::serve(http_listener, router, http_drain.clone())));
     let leaving = Drain::new();
     let availability = availability(&identity, &address, &http_address, &config.rack, &bookie.handle());
@@ -132,6 +125,13 @@ pub async fn serve(
     http_drain.request();
     let _ = http.await;
     outcome.and(stopped.map_err(Failure::internal))
+}
+
+fn render(handle: Handle) -> impl Fn(MetricText) -> Ready<MetricText> + Clone {
+    move |mut page| {
+        handle.write_metrics(&mut page);
+        ready(page)
+    }
 }
 
 fn availability(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use daemon::Failure;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
+use serde_json::json;
 
 use crate::client::{ClientError, Event, ProducerId, Publisher, Subscriber, Subscription};
 use crate::cluster::{Admin, Bookie, Cluster, Shape, Standalone};
@@ -329,6 +330,9 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     } else {
         Servers::One(Box::new(Standalone::start_with(&check.directory, &disks[0].at.join("data"), &[]).await?))
     };
+    // What is read and acknowledged is looked for at the end, too.
+    let for_ever = json!({"retentionTimeInMinutes": -1, "retentionSizeInMB": -1});
+    servers.admin().post("/admin/v2/namespaces/public/default/retention", Some(for_ever)).await?;
     servers.have_a_reserve((check.disk_mib << 20) / 16).await?;
     let mut report = DiskFullReport::default();
     let mut writers: Vec<Writer> = (0..TOPICS).map(|number| Writer::new(servers.addresses(), number)).collect();

@@ -1,5 +1,6 @@
 //! Runs the checks at full size. `tests/run` runs a small version of each.
 mod clusters;
+mod disks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +15,11 @@ use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::s3_server;
 use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
-use tests::disk_full::{self, DiskFullRun};
 use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
 use tests::lines::{self, LinesRun};
 use tests::moves::{MovesRun, move_under_load};
 use tests::offload_read::{self, OffloadReadRun};
-use tests::space::{self, SpaceRun};
 use tests::speed::{self, SpeedRun};
 use tests::tiering::{self, ReadingRun, StoreKind, Target, ThreeCommandsRun, TieringRun};
 use tests::tiering_faults::{self, TieringFaultsRun};
@@ -145,7 +144,7 @@ enum Check {
     #[command(flatten)]
     Clusters(clusters::Clusters),
     #[command(flatten)]
-    Disks(Disks),
+    Disks(disks::Disks),
     /// Measures a running server under pulsar-perf and prints rows of a table.
     Speed {
         /// Of the server.
@@ -175,49 +174,6 @@ enum Check {
         /// HTTP interfaces of its bookies (of standalone: its own), to tell what their journals wrote.
         #[arg(long, value_delimiter = ',')]
         bookies: Vec<String>,
-    },
-}
-
-/// What has to do with the disks of bookies.
-#[derive(Debug, Subcommand)]
-enum Disks {
-    /// Measures what giving space back costs and buys, with one bookie in this process. Takes some minutes and 2 GB.
-    Space {
-        /// MiB published into files that were used before.
-        #[arg(long, default_value_t = 256)]
-        flood_mib: u64,
-        /// MiB of a segment.
-        #[arg(long, default_value_t = 64)]
-        segment_mib: u64,
-        /// Ledgers that lie among each other.
-        #[arg(long, default_value_t = 1000)]
-        ledgers: u64,
-        /// Entries of 1 KiB of each.
-        #[arg(long, default_value_t = 1024)]
-        entries: u64,
-        /// Ledgers read at a time.
-        #[arg(long, default_value_t = 16)]
-        readers: u64,
-        /// Seconds until a segment is rewritten.
-        #[arg(long, default_value_t = 20)]
-        rewrite_after_s: u64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Fills small disks by a producer, reads, kills, deletes topics, and waits until writes go on by themselves: needs root, mounts file
-    /// systems in memory.
-    DiskFull {
-        /// Three bookies, two brokers and etcd instead of standalone.
-        #[arg(long)]
-        cluster: bool,
-        /// MiB of the disk of each bookie.
-        #[arg(long, default_value_t = 512)]
-        disk_mib: u64,
-        /// Somebody else takes what the bookies leave, to the last block.
-        #[arg(long)]
-        to_the_last_block: bool,
-        #[command(flatten)]
-        place: Place,
     },
 }
 
@@ -468,41 +424,11 @@ async fn run(check: Check) -> Result<(), Failure> {
         Check::Stores(check) => Box::pin(run_with_stores(check)).await,
         Check::Image(check) => Box::pin(run_of_image(check)).await,
         Check::Clusters(check) => Box::pin(clusters::run(check)).await,
-        Check::Disks(check) => Box::pin(run_with_disks(check)).await,
+        Check::Disks(check) => Box::pin(disks::run(check)).await,
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
             Box::pin(speed::measure(&SpeedRun { url, admin, pids, perf, measure, warm_up, only, copies, bookies }))
                 .await
-        }
-    }
-}
-
-async fn run_with_disks(check: Disks) -> Result<(), Failure> {
-    match check {
-        Disks::Space { flood_mib, segment_mib, ledgers, entries, readers, rewrite_after_s, place } => {
-            let ground = place.prepare()?;
-            let (flood_bytes, segment_bytes) = (flood_mib << 20, segment_mib << 20);
-            let (rewrite_after, directory) = (Duration::from_secs(rewrite_after_s), ground.directory.clone());
-            let run = SpaceRun { flood_bytes, segment_bytes, ledgers, entries, readers, rewrite_after, directory };
-            let report = Box::pin(space::measure(&run)).await?;
-            print!("{report}");
-            match report.keeps_its_goals() {
-                true => Ok(()),
-                false => Err(Failure::internal("used files or sorted ledgers cost more than they should")),
-            }
-        }
-        Disks::DiskFull { cluster, disk_mib, to_the_last_block, place } => {
-            if let Some(obstacle) = disk_full::obstacle() {
-                return Err(Failure::usage(format!("disk-full cannot run here: {obstacle}")));
-            }
-            let directory = place.prepare()?.directory.clone();
-            let run = DiskFullRun { cluster, disk_mib, to_the_last_block, directory };
-            let report = Box::pin(disk_full::fill_disks(&run)).await?;
-            print!("{report}");
-            match report.lost {
-                0 => Ok(()),
-                lost => Err(Failure::internal(format!("{lost} acknowledged messages are lost"))),
-            }
         }
     }
 }
