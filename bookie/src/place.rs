@@ -35,25 +35,29 @@ pub(crate) async fn open_first(
     options: &Options,
     now_ms: u64,
 ) -> Result<(Bookie, Identity), OpenError> {
+    let mut passed_over = OpenError::InUse { place: directory.to_owned() };
     for place in places(directory) {
         match open(&place, metadata, rack, options.clone(), now_ms).await {
-            Err(error) if another_may_do(&error) => tracing::debug!(%error, "the next directory is tried"),
+            Err(error) if another_may_do(&error) => {
+                tracing::debug!(%error, "the next directory is tried");
+                passed_over = error;
+            }
             outcome => return outcome,
         }
     }
-    Err(OpenError::InUse { place: directory.to_owned() })
+    Err(passed_over)
 }
 
 /// Whether the next directory of a row is as good. A fault is not passed over: its data would be missed and nobody would know.
 fn another_may_do(error: &OpenError) -> bool {
     // No `_` arm: a new variant must decide.
     match error {
-        OpenError::InUse { .. } => true,
+        // What a retired bookie has left is nobody's any more, and whoever is new in the row needs a place.
+        OpenError::InUse { .. } | OpenError::Retired { .. } => true,
         OpenError::IdentityMissing { .. }
         | OpenError::OtherCluster { .. }
         | OpenError::OtherBookie { .. }
         | OpenError::Forgotten { .. }
-        | OpenError::Retired { .. }
         | OpenError::Version { .. }
         | OpenError::ManifestMissing { .. }
         | OpenError::SegmentMissing { .. }
@@ -66,7 +70,10 @@ fn another_may_do(error: &OpenError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use metadata::MemoryStore;
+    use metadata::{Expect, MemoryStore, Operation, Transaction};
+    use prost::Message;
+    use proto::keys;
+    use proto::records::{BookieRecord, BookieStanding};
 
     use super::*;
 
@@ -105,6 +112,26 @@ mod tests {
             std::fs::read_dir(row.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["b-1", "b-2"]);
+    }
+
+    /// Goal: a row can grow again after one of its bookies was decommissioned.
+    #[tokio::test]
+    async fn what_a_retired_bookie_has_left_is_passed_over() {
+        let row = Row { directory: tempfile::tempdir().unwrap(), metadata: MemoryStore::default() };
+        let (bookie, retired) = row.open().await.unwrap();
+        bookie.stop();
+        let record = BookieRecord {
+            bookie: retired.bookie.to_string(),
+            standing: BookieStanding::Retired.into(),
+            ..BookieRecord::default()
+        };
+        let put = Operation::put(keys::bookie(&retired.bookie), record.encode_to_vec(), Expect::Any);
+        row.metadata.commit(Transaction::new(vec![put])).await.unwrap();
+        let (_bookie, fresh) = row.open().await.unwrap();
+        assert_ne!(fresh.bookie, retired.bookie);
+        let alone = row.directory.path().join("b-1");
+        let refused = open_first(&alone, &row.metadata, "", &Options::default(), 1).await;
+        assert!(matches!(refused, Err(OpenError::Retired { .. })), "where it is the only one, it says why");
     }
 
     #[tokio::test]

@@ -36,7 +36,9 @@ pub struct TopicsRun {
 /// Creates, unloads, restarts, publishes, idles.
 pub async fn measure(run: &TopicsRun) -> Result<Goals, Failure> {
     let mut goals = Goals::default();
-    let mut cluster = Box::pin(Cluster::start(&run.directory, &Shape::default())).await?;
+    let mut shape = Shape::default();
+    shape.broker_settings.push("balance_moves_per_min=0".into()); // Every topic stays where it was counted.
+    let mut cluster = Box::pin(Cluster::start(&run.directory, &shape)).await?;
     let (topics, etcd) = (f64::from(run.topics), Admin::at(&cluster.etcd.url().replace("etcd://", "http://")));
     let mut seen = vec![(etcd_bytes(&etcd).await?, resident(&mut cluster))];
     for half in [0..run.topics / 2, run.topics / 2..run.topics] {

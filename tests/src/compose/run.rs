@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use daemon::Failure;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::project::{HTTP_PORT, NAME, PORT, docker, run};
@@ -18,6 +19,8 @@ use crate::deadline::eventually_every;
 const WELL_WITHIN: Duration = Duration::from_secs(60);
 /// For a container that was started again. Its health is asked every 5 s.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
+/// An open ledger is left to its writer for 30 s.
+const DECOMMISSIONED_WITHIN: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Of the compose file as it is shipped.
 const SHIPPED: [(&str, usize); 5] = [("etcd", 1), ("bookie", 3), ("broker", 2), ("proxy", 1), ("s3", 1)];
@@ -98,7 +101,7 @@ async fn check(run: &ComposeRun) -> Result<Findings, Failure> {
     load.receipts_grow_by(1000, "at first").await?;
     kill_one_after_another(run, &load, &mut steps).await?;
     scale_brokers(project, &load, &mut steps).await?;
-    scale_bookies(project, &load, &mut steps).await?;
+    scale_bookies(project, &admin, &load, &mut steps).await?;
     move_to_objects(project, &admin, &load, &mut steps).await?;
     start_again(project, &load, &mut steps).await?;
     load.receipts_grow_by(1000, "at the end").await?;
@@ -227,8 +230,8 @@ async fn scale_brokers(project: &Project, load: &Load, steps: &mut Steps) -> Res
     Ok(())
 }
 
-/// The fourth bookie serves, and data lands on it. That it goes again needs decommissioning, which is not built yet.
-async fn scale_bookies(project: &Project, load: &Load, steps: &mut Steps) -> Result<(), Failure> {
+/// The fourth bookie serves, data lands on it, and it goes again without taking any along.
+async fn scale_bookies(project: &Project, admin: &Admin, load: &Load, steps: &mut Steps) -> Result<(), Failure> {
     let work = async {
         scale(project, "bookie", 4).await?;
         let bookies = project.of("bookie").await?;
@@ -245,9 +248,27 @@ async fn scale_bookies(project: &Project, load: &Load, steps: &mut Steps) -> Res
             count.parse::<f64>().ok().filter(|count| 0.0 < *count)
         });
         println!("the fourth bookie holds {} entries", landed.await?);
-        load.receipts_grow_by(1000, "with four bookies").await
+        load.receipts_grow_by(1000, "with four bookies").await?;
+        Ok(fourth.hostname.clone())
     };
-    steps.take("bookies: 4", work).await
+    let fourth = steps.take("bookies: 4", work).await?;
+    steps.take("the fourth is decommissioned", decommission(admin, &fourth)).await?;
+    let work = async {
+        scale(project, "bookie", 3).await?;
+        load.receipts_grow_by(1000, "with three bookies").await
+    };
+    steps.take("bookies: 3", work).await
+}
+
+/// Asks for it again and again, as `geminga admin bookies decommission --wait` does.
+async fn decommission(admin: &Admin, hostname: &str) -> Result<(), Failure> {
+    let listed = admin.get("/admin/v2/geminga/bookies").await?;
+    let has_name = |one: &&Value| one["address"].as_str().is_some_and(|address| address.starts_with(hostname));
+    let bookie = listed.as_array().into_iter().flatten().find(has_name).and_then(|one| one["bookie"].as_str());
+    let bookie = bookie.ok_or_else(|| Failure::internal(format!("{hostname} is none of the bookies {listed}")))?;
+    let path = format!("/admin/v2/geminga/bookies/{bookie}/decommission");
+    let retired = async || (admin.ask(&path).await.ok()?["state"] == "retired").then_some(());
+    eventually_every(LOOK_EVERY, "no ledger names the fourth bookie", DECOMMISSIONED_WITHIN, retired).await
 }
 
 /// As `docs/operations/compose.md` tells: asked inside a broker. Bookies forget at once what has moved, see `tests/compose.yml`, so that
@@ -272,7 +293,7 @@ async fn move_to_objects(project: &Project, admin: &Admin, load: &Load, steps: &
 }
 
 async fn start_again(project: &Project, load: &Load, steps: &mut Steps) -> Result<(), Failure> {
-    let counts = [("bookie", 4), ("broker", 2)];
+    let counts = [("bookie", 3), ("broker", 2)];
     let restart = async {
         project.compose(&["restart"]).await?;
         load.restarted();
@@ -283,7 +304,7 @@ async fn start_again(project: &Project, load: &Load, steps: &mut Steps) -> Resul
     let anew = async {
         project.compose(&["down"]).await?;
         load.restarted();
-        project.compose(&["up", "-d", "--scale", "bookie=4"]).await?;
+        project.compose(&["up", "-d"]).await?;
         project.well(&counts, BACK_WITHIN).await?;
         load.receipts_grow_by(1000, "in new containers on the old volumes").await
     };
