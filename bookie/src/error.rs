@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use daemon::Failure;
+use proto::LedgerId;
 
 /// Why a directory is not opened. Nothing in it was changed that could not be found again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -103,6 +104,17 @@ pub enum OpenError {
         /// The directory.
         place: PathBuf,
     },
+    /// What is asked about ledgers would be answered as it was some time ago.
+    #[error(
+        "ledger {ledger} lies here, but the metadata have given out ids below {next} only: they were restored from a snapshot that \
+             is older than this bookie's data. Serving would give the same ids to other ledgers; restore a newer snapshot"
+    )]
+    MetadataOlder {
+        /// The highest that lies here.
+        ledger: LedgerId,
+        /// As the metadata have it.
+        next: u64,
+    },
     /// The operating system refuses.
     #[error("{}: cannot {doing}: {source}", .path.display())]
     Disk {
@@ -134,6 +146,7 @@ impl OpenError {
             | Self::OtherBookie { .. }
             | Self::Forgotten { .. }
             | Self::Retired { .. }
+            | Self::MetadataOlder { .. }
             | Self::Version { .. }
             | Self::Disk { .. }
             | Self::Metadata(_) => false,
@@ -155,6 +168,7 @@ impl From<OpenError> for Failure {
             | OpenError::OtherBookie { .. }
             | OpenError::Forgotten { .. }
             | OpenError::Retired { .. }
+            | OpenError::MetadataOlder { .. }
             | OpenError::Version { .. } => Self::usage(error),
             OpenError::ManifestMissing { .. }
             | OpenError::SegmentMissing { .. }

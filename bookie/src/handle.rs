@@ -93,6 +93,12 @@ impl Handle {
         !self.shared.segments.index.read().limbo.is_empty()
     }
 
+    /// Of those that it holds entries of. Looks through all of them.
+    #[must_use]
+    pub fn highest_ledger(&self) -> Option<LedgerId> {
+        self.shared.segments.index.read().ledgers().into_iter().max()
+    }
+
     /// What its disk allows.
     #[must_use]
     pub fn capacity(&self) -> Capacity {

@@ -45,7 +45,7 @@ pub use identity::Identity;
 pub use journal::ENTRY_BYTES_MAX;
 pub use limbo::{Damaged, Limbo, leave_limbo};
 pub use process::main;
-pub use registration::{identify, keep_available};
+pub use registration::{identify, keep_available, refuse_older};
 pub use segments::Options;
 pub use serve::{Birth, open, serve};
 pub use service::MESSAGE_BYTES_MAX;

@@ -58,6 +58,7 @@ fn another_may_do(error: &OpenError) -> bool {
         | OpenError::OtherCluster { .. }
         | OpenError::OtherBookie { .. }
         | OpenError::Forgotten { .. }
+        | OpenError::MetadataOlder { .. }
         | OpenError::Version { .. }
         | OpenError::ManifestMissing { .. }
         | OpenError::SegmentMissing { .. }

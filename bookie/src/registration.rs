@@ -6,12 +6,13 @@ use daemon::{Drain, Health};
 use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
 use prost::Message;
 use proto::keys;
-use proto::records::{BookieAvailability, BookieRecord, BookieStanding, ClusterRecord};
+use proto::records::{BookieAvailability, BookieRecord, BookieStanding, ClusterRecord, IdBlock};
 
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::SegmentId;
 use crate::fullness::Capacity;
+use crate::handle::Handle;
 use crate::identity::{self, Identity};
 use crate::limbo::{self, Note};
 use crate::segments::set_aside;
@@ -113,23 +114,33 @@ async fn get<M: Message + Default>(metadata: &dyn MetadataStore, key: Key) -> Re
     }
 }
 
-/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again, and what `capacity` says is
-/// told when it changes notably.
+/// Refuses metadata that have not given out the ids of all ledgers that lie here. Ids are given out in blocks, so a snapshot that is
+/// older than the newest block but for nothing else passes.
+pub async fn refuse_older(metadata: &dyn MetadataStore, handle: &Handle) -> Result<(), OpenError> {
+    let Some(ledger) = handle.highest_ledger() else { return Ok(()) };
+    let given_out = get::<IdBlock>(metadata, keys::LEDGER_IDS.into()).await?;
+    let next = given_out.map_or(1, |block| block.next);
+    if ledger.0 < next { Ok(()) } else { Err(OpenError::MetadataOlder { ledger, next }) }
+}
+
+/// Keeps the bookie available until the drain is asked for, then withdraws it. A lost lease is taken again, unless the metadata have
+/// become [older](refuse_older) meanwhile, and what the disk allows is told when it changes notably.
 pub async fn keep_available(
     metadata: Arc<dyn MetadataStore>,
     identity: Identity,
     mut availability: BookieAvailability,
-    capacity: impl Fn() -> Capacity + Send,
+    handle: Handle,
     health: Health,
     drain: Drain,
 ) {
     let mut announced = false;
     while !drain.is_requested() {
-        let mut told = capacity();
+        let mut told = handle.capacity();
         let announced_now = async {
+            refuse_older(metadata.as_ref(), &handle).await?;
             let lease = metadata.lease(LEASE).await?;
             announce(metadata.as_ref(), &identity, &mut availability, told, &lease).await?;
-            Ok::<_, Error>(lease)
+            Ok::<_, OpenError>(lease)
         };
         let mut lease = match announced_now.await {
             Ok(lease) => lease,
@@ -159,7 +170,7 @@ pub async fn keep_available(
                 }
                 () = tokio::time::sleep(PAUSE) => {}
             }
-            let now = capacity();
+            let now = handle.capacity();
             if now.is_news_after(&told) {
                 match announce(metadata.as_ref(), &identity, &mut availability, now, &lease).await {
                     Ok(()) => told = now,

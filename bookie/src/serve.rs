@@ -17,7 +17,7 @@ use crate::handle::{Bookie, Handle};
 use crate::identity::Identity;
 use crate::limbo::{Damaged, leave_limbo};
 use crate::place::open_first;
-use crate::registration::{identify, keep_available};
+use crate::registration::{identify, keep_available, refuse_older};
 use crate::segments::Options;
 use crate::service;
 use crate::store::Store;
@@ -82,6 +82,7 @@ pub async fn serve(
     let options = config.options(birth.seed);
     let opened = open_first(&config.data_dir, metadata.as_ref(), &config.rack, &options, birth.now_ms).await;
     let (bookie, identity) = opened.map_err(Failure::from)?;
+    refuse_older(metadata.as_ref(), &bookie.handle()).await.map_err(Failure::from)?;
     health.ok("journal");
 
     let http_drain = Drain::new(); // Health is answered to the end.
@@ -91,9 +92,8 @@ pub async fn serve(
     let availability = availability(&identity, &address, &http_address, &config.rack, &bookie.handle());
     let limbo = leave_limbo(Arc::clone(&metadata), bookie.handle(), health.clone(), leaving.clone());
     let limbo = AbortOnDropHandle::new(tokio::spawn(limbo));
-    let told = bookie.handle();
-    let capacity = move || told.capacity();
-    let registration = keep_available(metadata, identity, availability, capacity, health.clone(), leaving.clone());
+    let registration =
+        keep_available(metadata, identity, availability, bookie.handle(), health.clone(), leaving.clone());
     let registration = AbortOnDropHandle::new(tokio::spawn(registration));
     let stopping = Drain::new();
     let mut server = AbortOnDropHandle::new(tokio::spawn(service::serve(listener, bookie.handle(), stopping.clone())));

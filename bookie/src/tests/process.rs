@@ -3,8 +3,10 @@ use std::path::PathBuf;
 
 use daemon::config::{Sources, load};
 use daemon::{Drain, HostPort};
-use metadata::{MemoryStore, MetadataStore};
+use metadata::{Expect, MemoryStore, MetadataStore, Operation, Transaction};
+use prost::Message;
 use proto::keys;
+use proto::records::IdBlock;
 
 use super::*;
 use crate::{Birth, Config};
@@ -57,4 +59,23 @@ async fn a_bookie_registers_serves_and_withdraws() {
     drain.request();
     serving.await.unwrap().unwrap();
     assert!(watch.next().await.unwrap()[0].record.is_none(), "it withdrew");
+}
+
+/// Goal: metadata that were restored from an old snapshot are refused, because they would give ids of ledgers that lie here to others.
+#[tokio::test]
+async fn metadata_that_went_back_in_time_are_refused() {
+    let (directory, metadata) = (tempfile::tempdir().unwrap(), MemoryStore::default());
+    let (bookie, _) = crate::open(directory.path(), &metadata, "", options(), 1).await.unwrap();
+    crate::refuse_older(&metadata, &bookie.handle()).await.expect("nothing lies here yet");
+    let (session, mut answers) = bookie.handle().connect();
+    session.send(vec![add(0, 5, 0, 10)]);
+    answers.recv().await.unwrap();
+    let refused = crate::refuse_older(&metadata, &bookie.handle()).await;
+    assert!(matches!(refused, Err(crate::OpenError::MetadataOlder { next: 1, .. })), "{refused:?}");
+    for (next, fine) in [(5, false), (6, true)] {
+        let block = IdBlock { next }.encode_to_vec();
+        let put = Operation::put(keys::LEDGER_IDS, block, Expect::Any);
+        metadata.commit(Transaction::new(vec![put])).await.unwrap();
+        assert_eq!(crate::refuse_older(&metadata, &bookie.handle()).await.is_ok(), fine, "{next}");
+    }
 }

@@ -61,6 +61,7 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
     let opened = bookie::open(&place.bookie(), metadata.as_ref(), "", options, clock.now_ms()).await;
     let (bookie, identity) = opened.map_err(|error: OpenError| Failure::from(error))?;
     let (leaving, handle) = (Drain::new(), bookie.handle());
+    bookie::refuse_older(metadata.as_ref(), &handle).await.map_err(|error: OpenError| Failure::from(error))?;
     let available = tokio::spawn(bookie::keep_available(
         Arc::clone(&metadata),
         identity.clone(),
@@ -69,10 +70,7 @@ pub(crate) async fn run(arguments: Arguments, drain: Drain) -> Result<(), Failur
             address: "in this process".into(),
             ..Default::default()
         },
-        {
-            let handle = handle.clone();
-            move || handle.capacity()
-        },
+        handle.clone(),
         Health::new(),
         leaving.clone(),
     ));

@@ -257,6 +257,35 @@ async fn what_a_bookie_missed_is_made_good_once_it_is_back() {
     scene.ends_well().await;
 }
 
+/// Goal: etcd that was restored from an old snapshot is refused, before anything is done by it. Method: its directory is copied, a topic is
+/// made, and the copy takes the place of the directory.
+#[tokio::test]
+async fn an_old_snapshot_of_etcd_is_refused() {
+    let place = directory();
+    let mut cluster = Cluster::start(place.path(), &Shape::default()).await.expect("the cluster starts");
+    let publish = async |cluster: &Cluster, topic: &str| {
+        let mut publisher = Publisher::open(&cluster.addresses(), topic).await.expect("it attaches");
+        send(&mut publisher, 10).await
+    };
+    publish(&cluster, "persistent://public/default/before").await;
+    let (now, old) = (place.path().join("etcd"), place.path().join("etcd-old"));
+    cluster.etcd.process().kill();
+    let copied = std::process::Command::new("cp").arg("-a").args([&now, &old]).status().expect("there is cp");
+    assert!(copied.success());
+    cluster.etcd.restart().await.expect("it starts again");
+    publish(&cluster, "persistent://public/default/after").await;
+
+    cluster.etcd.process().kill();
+    std::fs::remove_dir_all(&now).expect("it is there");
+    std::fs::rename(&old, &now).expect("on one disk");
+    cluster.etcd.restart().await.expect("it starts again");
+    for bookie in &mut cluster.bookies {
+        bookie.process().kill();
+        let refused = bookie.restart().await.expect_err("ids would be given out again");
+        assert!(refused.message.contains("restore a newer snapshot"), "{refused}");
+    }
+}
+
 /// Publishes so many, and says which ledger all of them are in.
 async fn send(publisher: &mut Publisher, count: usize) -> u64 {
     for number in 0..count {
