@@ -1,19 +1,24 @@
 //! Appending: the shell around [`Tail`], a value that the topic task drives.
 use std::future::pending;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::{LedgerError, LedgerWriter, Sealed};
 use proto::{EntryId, LedgerId, Position};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::record::{List, RecordOwner};
-use super::tail::{Durable, Phase, Tail};
+use super::tail::{Durable, Next, Phase, Tail};
 use super::{LogError, LogReader};
 use crate::cursor::{CursorEnd, CursorLog};
 
 type Writer = Box<dyn LedgerWriter>;
 type Work<T> = AbortOnDropHandle<Result<T, LogError>>;
+
+/// So long a full ledger waits for the next. When metadata are away it goes on without: what is loaded is served.
+const NEXT_WITHIN: Duration = Duration::from_millis(200);
 
 /// The end of a topic's log.
 ///
@@ -28,6 +33,7 @@ pub(crate) struct TopicLog {
     cursor_failure: watch::Receiver<Option<LogError>>,
     writer: Option<Writer>,
     creating: Option<Work<Writer>>,
+    creating_since: Instant,
     next: Option<Writer>,
     ending: Option<Work<Sealed>>,
     failure: Option<LogError>,
@@ -53,6 +59,8 @@ enum Event {
     Ended(Result<Sealed, LogError>),
     Created(Result<Writer, LogError>),
     CursorsFailed(LogError),
+    /// The next ledger takes too long.
+    NextIsAway,
 }
 
 impl TopicLog {
@@ -65,6 +73,7 @@ impl TopicLog {
             cursor_log,
             writer: None,
             creating: None,
+            creating_since: Instant::now(),
             next: None,
             ending: None,
             failure: None,
@@ -89,13 +98,15 @@ impl TopicLog {
             self.tail.open(writer.ledger(), now_ms);
             self.reader.opened(writer.ledger(), now_ms);
             self.writer = Some(writer);
+            self.tail.note_next(Next::Awaited);
         }
         self.send(now_ms);
         if self.tail.phase() == Phase::Closing && self.ending.is_none() {
             self.start_closing();
         }
-        if self.tail.wants_ledger() && self.next.is_none() && self.creating.is_none() {
+        if self.tail.wants_ledger(now_ms) && self.next.is_none() && self.creating.is_none() {
             let record = self.record.clone();
+            self.creating_since = Instant::now();
             self.creating = Some(spawn(async move { record.create_ledger(List::Entries).await }));
         }
     }
@@ -225,12 +236,14 @@ impl TopicLog {
             return pending().await;
         }
         let in_flight = self.tail.in_flight();
+        let held = self.tail.is_held(self.record.context().clock.now_ms());
         tokio::select! {
             biased; // Confirmations first: they are what everyone waits for.
             outcome = writing(&mut self.writer, &mut self.next, in_flight) => Event::Confirmed(outcome),
             outcome = finished(&mut self.ending, &self.record) => Event::Ended(outcome),
             outcome = finished(&mut self.creating, &self.record) => Event::Created(outcome),
             error = failed(&mut self.cursor_failure) => Event::CursorsFailed(error),
+            () = sleep_until(self.creating_since + NEXT_WITHIN), if held => Event::NextIsAway,
         }
     }
 
@@ -257,9 +270,15 @@ impl TopicLog {
                 let _ = context.sealed.try_send(self.record.topic().clone());
                 return shown;
             }
-            Event::Created(Ok(writer)) => self.next = Some(writer),
+            Event::Created(Ok(writer)) => {
+                self.next = Some(writer);
+                self.tail.note_next(Next::Ready);
+            }
+            Event::NextIsAway => self.tail.note_next(Next::Away),
             // Made ahead of need: the open ledger still takes entries, and the next is asked for again.
-            Event::Created(Err(error)) if error.passes() && self.tail.phase() == Phase::Open => {}
+            Event::Created(Err(error)) if error.passes() && self.tail.phase() == Phase::Open => {
+                self.tail.note_next(Next::Away);
+            }
             Event::Ended(Err(error)) | Event::Created(Err(error)) | Event::CursorsFailed(error) => {
                 self.failure = Some(error);
             }

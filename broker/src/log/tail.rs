@@ -51,11 +51,31 @@ pub(super) struct Tail {
     sent: usize,
     current: Option<Current>,
     phase: Phase,
+    next: Next,
+}
+
+/// The ledger after the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It is not there yet, and is waited for.
+    Awaited,
+    /// It is not to be had now: a full ledger goes on.
+    Away,
+    /// It can be taken into use.
+    Ready,
 }
 
 impl Tail {
     pub(super) fn new(rollover: Rollover) -> Self {
-        Self { rollover, queue: VecDeque::new(), queue_bytes: 0, sent: 0, current: None, phase: Phase::NoLedger }
+        Self {
+            rollover,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            sent: 0,
+            current: None,
+            phase: Phase::NoLedger,
+            next: Next::Awaited,
+        }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -80,25 +100,50 @@ impl Tail {
         0 < self.sent && matches!(self.phase, Phase::Open | Phase::Draining)
     }
 
-    /// The next entry for the writer of the current ledger, which must take it. A full ledger takes no more and is drained.
+    /// What is known of the next ledger.
+    pub(super) fn note_next(&mut self, next: Next) {
+        self.next = next;
+    }
+
+    /// Whether entries wait for nothing but the next ledger, while the current one could take them.
+    pub(super) fn is_held(&self, now_ms: u64) -> bool {
+        self.phase == Phase::Open && self.next == Next::Awaited && self.sent < self.queue.len() && self.is_full(now_ms)
+    }
+
+    fn is_full(&self, now_ms: u64) -> bool {
+        self.current.as_ref().is_some_and(|current| {
+            let age = Duration::from_millis(now_ms.saturating_sub(current.made_at_ms));
+            let full = self.rollover.entries_max <= current.entries
+                || self.rollover.bytes_max <= current.bytes
+                || self.rollover.age_max <= age;
+            full && 0 < current.entries
+        })
+    }
+
+    /// The next entry for the writer of the current ledger, which must take it. A full ledger takes no more once the next is there, and is
+    /// drained; until then entries wait, or, when the next is not to be had, go into it all the same.
     pub(super) fn next_to_send(&mut self, now_ms: u64) -> Option<Bytes> {
         if self.phase != Phase::Open || self.queue.len() <= self.sent {
             return None;
         }
-        let current = self.current.as_mut().expect("an open log has a ledger");
-        let age = Duration::from_millis(now_ms.saturating_sub(current.made_at_ms));
-        let full = self.rollover.entries_max <= current.entries
-            || self.rollover.bytes_max <= current.bytes
-            || self.rollover.age_max <= age;
-        if full && 0 < current.entries {
-            self.phase = if self.sent == 0 { Phase::Closing } else { Phase::Draining };
+        if self.is_full(now_ms) {
+            match self.next {
+                Next::Ready => self.phase = if self.sent == 0 { Phase::Closing } else { Phase::Draining },
+                Next::Awaited => {}
+                Next::Away => return Some(self.send_next()),
+            }
             return None;
         }
+        Some(self.send_next())
+    }
+
+    fn send_next(&mut self) -> Bytes {
+        let current = self.current.as_mut().expect("an open log has a ledger");
         let entry = self.queue[self.sent].clone();
         self.sent += 1;
         current.entries += 1;
         current.bytes += entry.len() as u64;
-        Some(entry)
+        entry
     }
 
     /// Ends the current ledger, if it is this one and has entries: it takes no more and is drained.
@@ -110,11 +155,14 @@ impl Tail {
     }
 
     /// Whether the next ledger should be in the making: one is missing, or will be soon.
-    pub(super) fn wants_ledger(&self) -> bool {
+    pub(super) fn wants_ledger(&self, now_ms: u64) -> bool {
         match (self.phase, &self.current) {
             (Phase::Open, Some(current)) => {
                 let nearly = |max: u64| max - max / 8;
-                nearly(self.rollover.entries_max) <= current.entries || nearly(self.rollover.bytes_max) <= current.bytes
+                nearly(self.rollover.entries_max) <= current.entries
+                    || nearly(self.rollover.bytes_max) <= current.bytes
+                    || self.is_held(now_ms)
+                    || (self.next == Next::Away && self.is_full(now_ms))
             }
             (Phase::NoLedger | Phase::Draining | Phase::Closing, _) => !self.queue.is_empty(),
             // The record is better told first how this one ended.
@@ -173,5 +221,59 @@ impl Tail {
         let entries: Vec<Bytes> = self.queue.drain(..count).collect();
         self.queue_bytes -= entries.iter().map(Bytes::len).sum::<usize>();
         (!entries.is_empty()).then_some(Durable { first, entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Rollover = Rollover { entries_max: 2, bytes_max: 1 << 20, age_max: Duration::from_secs(60) };
+
+    /// Five entries are there, and an open ledger that is full with two.
+    fn full() -> Tail {
+        let mut tail = Tail::new(SMALL);
+        (0..5).for_each(|_| tail.push(Bytes::from_static(b"entry")));
+        tail.open(LedgerId(1), 0);
+        assert_eq!(sent(&mut tail), 2);
+        tail
+    }
+
+    fn sent(tail: &mut Tail) -> usize {
+        std::iter::from_fn(|| tail.next_to_send(0)).count()
+    }
+
+    #[test]
+    fn a_full_ledger_waits_for_the_next_and_is_drained_once_that_is_there() {
+        let mut tail = full();
+        assert!(tail.is_held(0) && tail.wants_ledger(0) && tail.phase() == Phase::Open);
+        tail.note_next(Next::Ready);
+        assert_eq!((sent(&mut tail), tail.phase()), (0, Phase::Draining));
+        tail.confirmed(EntryId(2));
+        assert_eq!(tail.phase(), Phase::Closing);
+    }
+
+    /// Goal: while metadata are away, what is loaded is served.
+    #[test]
+    fn a_full_ledger_goes_on_while_the_next_is_not_to_be_had_and_no_longer() {
+        let mut tail = full();
+        tail.note_next(Next::Away);
+        assert_eq!(sent(&mut tail), 3);
+        assert!(!tail.is_held(0) && tail.wants_ledger(0), "the next is still asked for");
+        tail.push(Bytes::from_static(b"entry"));
+        tail.note_next(Next::Ready);
+        assert_eq!((sent(&mut tail), tail.phase()), (0, Phase::Draining));
+    }
+
+    #[test]
+    fn an_old_ledger_is_full_as_well() {
+        let mut tail = Tail::new(Rollover { entries_max: 100, ..SMALL });
+        tail.push(Bytes::from_static(b"entry"));
+        tail.open(LedgerId(1), 0);
+        assert_eq!(sent(&mut tail), 1);
+        tail.push(Bytes::from_static(b"entry"));
+        assert!(!tail.is_held(59_999) && tail.is_held(60_000) && tail.wants_ledger(60_000));
+        tail.note_next(Next::Away);
+        assert!(tail.next_to_send(60_000).is_some() && tail.wants_ledger(60_000));
     }
 }
