@@ -44,11 +44,11 @@ impl Records {
         Ok(available.into_iter().map(|one| (one.address, one.bookie)).collect())
     }
 
-    /// Ledgers of which a fragment names `bookie`.
+    /// Ledgers of which a fragment names `bookie`, without those that are deleted: they wait for it until it is retired.
     pub async fn named(&self, bookie: &str) -> Result<Vec<u64>, Failure> {
         let names = |record: &LedgerRecord| {
             let members = record.fragments.iter().flat_map(|fragment| &fragment.bookies);
-            members.into_iter().any(|member| member == bookie)
+            record.state() != LedgerState::Deleted && members.into_iter().any(|member| member == bookie)
         };
         Ok(self.ledgers().await?.into_iter().filter(names).map(|record| record.ledger).collect())
     }
