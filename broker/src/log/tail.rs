@@ -8,6 +8,9 @@ use proto::{EntryId, LedgerId, Position};
 
 use super::Rollover;
 
+/// Cursors count the entries of a ledger in 32 bits: beyond so many, even a ledger without a successor takes no more.
+const ENTRIES_MAX: u64 = u32::MAX as u64;
+
 /// What the open end of the log is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -110,6 +113,10 @@ impl Tail {
         self.phase == Phase::Open && self.next == Next::Awaited && self.sent < self.queue.len() && self.is_full(now_ms)
     }
 
+    fn is_at_its_end(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| ENTRIES_MAX <= current.entries)
+    }
+
     fn is_full(&self, now_ms: u64) -> bool {
         self.current.as_ref().is_some_and(|current| {
             let age = Duration::from_millis(now_ms.saturating_sub(current.made_at_ms));
@@ -130,7 +137,8 @@ impl Tail {
             match self.next {
                 Next::Ready => self.phase = if self.sent == 0 { Phase::Closing } else { Phase::Draining },
                 Next::Awaited => {}
-                Next::Away => return Some(self.send_next()),
+                Next::Away if !self.is_at_its_end() => return Some(self.send_next()),
+                Next::Away => {}
             }
             return None;
         }
@@ -261,6 +269,18 @@ mod tests {
         assert_eq!(sent(&mut tail), 3);
         assert!(!tail.is_held(0) && tail.wants_ledger(0), "the next is still asked for");
         tail.push(Bytes::from_static(b"entry"));
+        tail.note_next(Next::Ready);
+        assert_eq!((sent(&mut tail), tail.phase()), (0, Phase::Draining));
+    }
+
+    #[test]
+    fn a_ledger_without_a_successor_still_ends_where_cursors_do() {
+        let mut tail = full();
+        tail.note_next(Next::Away);
+        let current = tail.current.as_mut().expect("it is open");
+        current.entries = ENTRIES_MAX - 1;
+        assert_eq!(sent(&mut tail), 1);
+        assert!(tail.wants_ledger(0) && tail.phase() == Phase::Open, "the rest waits");
         tail.note_next(Next::Ready);
         assert_eq!((sent(&mut tail), tail.phase()), (0, Phase::Draining));
     }
