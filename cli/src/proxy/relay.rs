@@ -18,6 +18,10 @@ use super::lookup::mark;
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// A broker that has not greeted by then hangs, and another is asked.
 const GREETING_WITHIN: Duration = Duration::from_secs(3);
+/// A request that is refused is read to its end for so long,
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// and so far.
+const REFUSED_BYTES_MAX: u64 = 1 << 20;
 /// In each direction.
 const COPY_BYTES: usize = 32 << 10;
 
@@ -64,13 +68,24 @@ pub(super) async fn http(mut stream: TcpStream, brokers: Arc<Brokers>) {
     let _ = stream.set_nodelay(true); // As above.
     match brokers.any().await {
         Ok(mut to) => pass_on(&mut stream, &mut to).await,
-        Err(reason) => {
-            let body = serde_json::json!({"reason": reason.to_string()}).to_string();
-            let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close";
-            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            let _ = stream.write_all(answer.as_bytes()).await; // Who has gone need not be told.
-        }
+        Err(reason) => unavailable(&mut stream, &reason).await,
     }
+}
+
+/// Answers the request that is on its way. Answers before a request are errors to HTTP clients, and closing a socket with
+/// bytes unread makes the kernel take back the answer: both halves of the request's life are waited for, up to a bound.
+async fn unavailable(stream: &mut TcpStream, reason: &Nowhere) {
+    let body = serde_json::json!({"reason": reason.to_string()}).to_string();
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let exchange = async {
+        let mut rest = stream.take(REFUSED_BYTES_MAX);
+        rest.read_u8().await?;
+        rest.get_mut().write_all(answer.as_bytes()).await?;
+        rest.get_mut().shutdown().await?;
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(REFUSED_WITHIN, exchange).await; // Who has gone need not be told.
 }
 
 /// What a client said first.
@@ -153,5 +168,25 @@ async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut bytes: BytesM
         if from.read_buf(&mut bytes).await? == 0 {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_request_gets_its_whole_answer_however_much_of_it_is_unread() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(format!("PUT /x HTTP/1.1\r\n\r\n{}", "x".repeat(60_000)).as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        http(stream, Arc::new(Brokers::new(Vec::new()))).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("the connection ends in order");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("no broker answers"), "{answer}");
     }
 }
