@@ -1,6 +1,7 @@
 //! Geminga as its users meet it: processes, real clients, real faults. Small versions of what `geminga-check` does at full size.
 mod administration; // What must work.
 mod bad_input; // What must not hurt.
+mod behaviours;
 mod bookies;
 mod clients;
 mod configuration;

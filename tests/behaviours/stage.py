@@ -1,0 +1,131 @@
+"""What a behaviour is shown on: a client of its own, topics that nobody has used, and the REST pages of the server."""
+
+import json
+import urllib.error
+import urllib.request
+import uuid
+
+import pulsar
+
+PATIENCE_MS = 30_000
+# So long nothing must come before it is believed that nothing comes.
+SILENCE_MS = 500
+
+
+class Refused(Exception):
+    """A page that answered with anything but 2xx."""
+
+    def __init__(self, code, reason):
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Stage:
+    """Made for one behaviour and ended with it."""
+
+    def __init__(self, url, admin):
+        self.url = url
+        self.admin = admin.rstrip("/")
+        self.client = self.another_client()
+
+    def another_client(self, **options):
+        options.setdefault("operation_timeout_seconds", 30)
+        return pulsar.Client(self.url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error), **options)
+
+    def end(self):
+        self.client.close()
+
+    # Topics.
+
+    def topic(self, name, namespace="public/default", domain="persistent"):
+        return f"{domain}://{namespace}/{name}-{uuid.uuid4().hex[:8]}"
+
+    def partitioned(self, name, partitions, **where):
+        topic = self.topic(name, **where)
+        self.ask("PUT", page(topic, "partitions"), partitions)
+        return topic
+
+    def namespace(self, name, **policies):
+        """A namespace of its own for behaviours that set policies."""
+        namespace = f"public/{name}-{uuid.uuid4().hex[:8]}"
+        self.ask("PUT", f"namespaces/{namespace}", policies or None)
+        return namespace
+
+    # REST.
+
+    def ask(self, method, path, body=None):
+        """What a page below /admin/v2 answers: JSON as Python values, anything else as text, nothing as None."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.admin}/admin/v2/{path}", data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            try:
+                text = json.loads(text).get("reason", text)
+            except ValueError:
+                pass
+            raise Refused(error.code, text) from None
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            return text.decode(errors="replace")
+
+    def stats(self, topic):
+        return self.ask("GET", page(topic, "stats"))
+
+    # Consumers and producers, with the patience of this suite.
+
+    def subscribe(self, topic, name="s", kind=pulsar.ConsumerType.Exclusive, **options):
+        options.setdefault("initial_position", pulsar.InitialPosition.Earliest)
+        client = options.pop("client", self.client)
+        return client.subscribe(topic, name, consumer_type=kind, **options)
+
+    def publish(self, topic, contents, **options):
+        """Publishes texts one by one, without batches unless asked, and gives their ids."""
+        options.setdefault("batching_enabled", False)
+        producer = self.client.create_producer(topic, **options)
+        ids = [producer.send(content.encode()) for content in contents]
+        producer.close()
+        return ids
+
+
+def page(topic, name=""):
+    """The REST page of a topic, below /admin/v2."""
+    return f"{topic.replace('://', '/')}/{name}".rstrip("/")
+
+
+def text(message):
+    return message.data().decode()
+
+
+def received(consumer, count, acknowledge=True):
+    """The next `count` texts."""
+    texts = []
+    for _ in range(count):
+        message = consumer.receive(timeout_millis=PATIENCE_MS)
+        if acknowledge:
+            consumer.acknowledge(message)
+        texts.append(text(message))
+    return texts
+
+
+def nothing_more(consumer, silence_ms=SILENCE_MS):
+    """Nothing is under way."""
+    try:
+        message = consumer.receive(timeout_millis=silence_ms)
+    except pulsar.Timeout:
+        return
+    raise AssertionError(f"{message.data()} {message.message_id()} was delivered")
+
+
+def refused(kind, operation, *arguments, **options):
+    """Does what must fail in one way, and gives the error."""
+    try:
+        operation(*arguments, **options)
+    except kind as error:
+        return error
+    raise AssertionError(f"{operation.__name__} was not refused with {kind.__name__}")
