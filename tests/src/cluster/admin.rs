@@ -65,9 +65,9 @@ impl Admin {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.map_err(|error| failed(error.to_string()))?;
+        let answer = request.send().await.map_err(|error| failed(whole(&error)))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| failed(error.to_string()))?;
+        let text = answer.text().await.map_err(|error| failed(whole(&error)))?;
         if status.is_success() { Ok(text) } else { Err(failed(format!("{status}: {text}"))) }
     }
 
@@ -117,6 +117,12 @@ impl Admin {
     pub async fn create_partitioned(&self, topic: &str, partitions: u32) -> Result<(), Failure> {
         self.put(&format!("/admin/v2/persistent/{topic}/partitions"), Some(partitions.into())).await
     }
+}
+
+/// An error with all its causes: that of a request says only that it failed.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The first value of a metric on a page.
