@@ -127,8 +127,8 @@ pub async fn serve(
     outcome.and(stopped.map_err(Failure::internal))
 }
 
-fn render(handle: Handle) -> impl Fn(MetricText) -> Ready<MetricText> + Clone {
-    move |mut page| {
+fn render(handle: Handle) -> impl Fn(MetricText, Option<String>) -> Ready<MetricText> + Clone {
+    move |mut page, _query| {
         handle.write_metrics(&mut page);
         ready(page)
     }

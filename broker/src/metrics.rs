@@ -9,7 +9,12 @@
 //! what the room `repair` tells of copies there, and what the room `moves` tells of bundles there.
 //! Of each subscription, with `subscription` besides: `pulsar_subscription_back_log`, `pulsar_subscription_unacked_messages`,
 //! `pulsar_subscription_msg_rate_out`.
-use daemon::metrics::{Kind, MetricText};
+//!
+//! `GET /metrics?topics=false` gives each namespace's sums in place of its topics, and no subscriptions: for servers of metrics to which
+//! 100 000 topics are too many series.
+use std::collections::BTreeMap;
+
+use daemon::metrics::{Family, Kind, MetricText};
 use futures::StreamExt;
 use proto::TopicName;
 
@@ -20,9 +25,25 @@ use crate::{Context, offload, repair};
 const AT_ONCE: usize = 32;
 
 type Found = Vec<(TopicName, TopicStats)>;
+type Value<'a> = &'a dyn Fn(&TopicStats) -> f64;
+
+/// How much a page tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    Topics,
+    Namespaces,
+}
+
+impl Detail {
+    /// As the query of a request wants it.
+    pub(crate) fn wanted(query: Option<&str>) -> Self {
+        let summed = query.into_iter().flat_map(|query| query.split('&')).any(|pair| pair == "topics=false");
+        if summed { Self::Namespaces } else { Self::Topics }
+    }
+}
 
 /// Asks every loaded topic and writes the page.
-pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricText {
+pub(crate) async fn render(context: &Context, mut page: MetricText, detail: Detail) -> MetricText {
     let asked = futures::stream::iter(context.topics.loaded()).map(|topic| async move {
         let stats = topic.stats().await.ok()?; // One that closes just now is not served any more.
         Some((topic.name().clone(), stats))
@@ -33,7 +54,6 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
     page.family("pulsar_topics_count", Kind::Gauge, "topics served by this broker")
         .sample(&[("cluster", cluster)], found.len());
     let consumers = |stats: &TopicStats| stats.subscriptions.values().map(|one| one.consumers.len() as f64).sum();
-    type Value<'a> = &'a dyn Fn(&TopicStats) -> f64;
     let families: [(&str, Kind, &str, Value<'_>); 14] = [
         ("pulsar_subscriptions_count", Kind::Gauge, "subscriptions", &|stats| stats.subscriptions.len() as f64),
         ("pulsar_producers_count", Kind::Gauge, "connected producers", &|stats| stats.publishers.len() as f64),
@@ -55,13 +75,15 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
         }),
     ];
     for (name, kind, help, value) in families {
-        let mut family = page.family(name, kind, help);
-        for (topic, stats) in &found {
-            let (namespace, topic) = (topic.namespace().to_string(), topic.to_string());
-            family.sample(&[("cluster", cluster), ("namespace", &namespace), ("topic", &topic)], value(stats));
+        let family = page.family(name, kind, help);
+        match detail {
+            Detail::Topics => each(cluster, &found, family, value),
+            Detail::Namespaces => sums(cluster, &found, family, value),
         }
     }
-    subscriptions(cluster, &found, &mut page);
+    if detail == Detail::Topics {
+        subscriptions(cluster, &found, &mut page);
+    }
     let tier = context.upkeep.tiering().tier();
     if let Some(repairs) = &context.repairs {
         repair::render(repairs, cluster, &mut page);
@@ -69,6 +91,23 @@ pub(crate) async fn render(context: &Context, mut page: MetricText) -> MetricTex
     context.balance.render(cluster, &mut page);
     offload::render(tier.stores(), tier.objects(), cluster, context.clock.now_ms(), &mut page);
     page
+}
+
+fn each(cluster: &str, found: &Found, mut family: Family<'_>, value: Value<'_>) {
+    for (topic, stats) in found {
+        let (namespace, topic) = (topic.namespace().to_string(), topic.to_string());
+        family.sample(&[("cluster", cluster), ("namespace", &namespace), ("topic", &topic)], value(stats));
+    }
+}
+
+fn sums(cluster: &str, found: &Found, mut family: Family<'_>, value: Value<'_>) {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for (topic, stats) in found {
+        *sums.entry(topic.namespace().to_string()).or_default() += value(stats);
+    }
+    for (namespace, sum) in sums {
+        family.sample(&[("cluster", cluster), ("namespace", &namespace)], sum);
+    }
 }
 
 fn subscriptions(cluster: &str, found: &Found, page: &mut MetricText) {

@@ -324,11 +324,13 @@ struct Door {
 impl Door {
     fn router(&self, health: &Health, start: &str) -> Router {
         let (door, metrics) = (self.clone(), self.clone());
-        let render = move |page: MetricText| {
+        let render = move |page: MetricText, query: Option<String>| {
             let door = metrics.clone();
             async move {
                 let mut page = match door.inside.get() {
-                    Some((_, context)) => metrics::render(context, page).await,
+                    Some((_, context)) => {
+                        metrics::render(context, page, metrics::Detail::wanted(query.as_deref())).await
+                    }
                     None => page,
                 };
                 door.metrics.write(&mut page);

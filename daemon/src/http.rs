@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, RawQuery, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -20,8 +20,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::metrics::MetricText;
+use crate::telemetry::SPANS;
 use crate::{Drain, Health, metrics};
 
 /// A request's line and headers.
@@ -39,19 +42,20 @@ const CONNECTIONS_MAX: usize = 512;
 /// For requests in flight when the drain was asked for.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// `GET /healthz`, `/readyz` and `/metrics`. `render` writes the process's own metrics; those that every process has are added.
+/// `GET /healthz`, `/readyz` and `/metrics`. `render` writes the process's own metrics, as the request's query wants them; those that
+/// every process has are added.
 pub fn pages<F, R>(health: Health, render: R) -> Router
 where
-    R: Fn(MetricText) -> F + Clone + Send + Sync + 'static,
+    R: Fn(MetricText, Option<String>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = MetricText> + Send + 'static,
 {
     let ready = health.clone();
-    let metrics = move || {
+    let metrics = move |RawQuery(query): RawQuery| {
         let render = render.clone();
         async move {
             let mut page = MetricText::new();
             metrics::process(&mut page);
-            let text = render(page).await.finish();
+            let text = render(page, query).await.finish();
             ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
         }
     };
@@ -130,13 +134,18 @@ async fn answer_in_time(mut router: Router, request: Request) -> Result<Response
     if announced.is_some_and(|length: u64| BODY_BYTES_MAX as u64 <= length) {
         return Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has less than {BODY_BYTES_MAX} bytes")));
     }
-    match timeout(ANSWER_TIME_MAX, router.call(request)).await {
+    let span = tracing::info_span!(target: SPANS, "http.request", method = %request.method(), path = request.uri().path(), status = Empty);
+    let answered = match timeout(ANSWER_TIME_MAX, router.call(request).instrument(span.clone())).await {
         Ok(answered) => answered,
         Err(_elapsed) => {
             let reason = format!("the request took more than {} s", ANSWER_TIME_MAX.as_secs());
             Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, reason))
         }
+    };
+    if let Ok(answer) = &answered {
+        span.record("status", answer.status().as_u16());
     }
+    answered
 }
 
 fn refuse(status: StatusCode, reason: String) -> Response {
@@ -161,7 +170,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (health, drain) = (Health::new(), Drain::new());
-        let render = |mut page: MetricText| async move {
+        let render = |mut page: MetricText, _query| async move {
             page.single("sample_total", Kind::Counter, "sample", 7u32);
             page
         };

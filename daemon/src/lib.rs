@@ -13,6 +13,7 @@ pub mod http;
 pub mod metrics;
 mod net;
 mod process; // In the order a process lives.
+pub mod telemetry;
 mod values;
 
 pub use advertised::advertised;

@@ -1,6 +1,6 @@
 //! The life of a process, from its command line to its exit code.
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +11,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Loaded, Settings, Sources};
+use crate::telemetry::Telemetry;
 use crate::{Drain, Failure};
 
 /// The longest a drain may take, from the signal to the exit.
@@ -44,18 +44,22 @@ where
     })
 }
 
-/// Runs `body` on a runtime of its own, with the log on stderr, filtered by `RUST_LOG` or `log`. SIGTERM and SIGINT ask for a
+/// Runs `body` on a runtime of its own, with log and traces as the environment wants them, see [`crate::telemetry`]; without
+/// `RUST_LOG` the log is filtered by `log`. SIGTERM and SIGINT ask for a
 /// drain; a second one, or a drain longer than [`GRACE`], ends the process with 70. A failure is printed and gives the exit code.
 pub fn supervise<F>(name: &'static str, log: &str, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Drain) -> Result<(), Failure>,
 {
-    start_log(log);
-    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
     };
+    let telemetry = {
+        let _inside = runtime.enter(); // Traces leave by a connection of this runtime.
+        Telemetry::start(name, log)
+    };
+    raise_open_files();
     let outcome = runtime.block_on(async {
         let drain = Drain::new();
         let ended = ended_by_signals(drain.clone())?;
@@ -64,6 +68,7 @@ where
             failure = ended => Err(failure),
         }
     });
+    telemetry.end();
     runtime.shutdown_background(); // Whatever still blocks a thread has had its time.
     report(name, outcome)
 }
@@ -124,32 +129,6 @@ fn sources(matches: &ArgMatches, environment: impl Iterator<Item = (OsString, Os
 pub fn answer_command_line(error: &clap::Error) -> ExitCode {
     let _ = error.print(); // With stdout or stderr gone there is nobody to tell.
     if error.use_stderr() { crate::Exit::Usage.into() } else { ExitCode::SUCCESS }
-}
-
-/// Logs to stderr. A panic is logged like anything else.
-fn start_log(log: &str) {
-    let filter = EnvFilter::try_from_default_env();
-    let wrong = filter.as_ref().err().map(ToString::to_string).filter(|_| std::env::var_os("RUST_LOG").is_some());
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(log)))
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .try_init();
-    if started.is_err() {
-        return; // Another supervisor of this process, in a test, has done all this.
-    }
-    if let Some(error) = wrong {
-        tracing::warn!("RUST_LOG is ignored: {error}");
-    }
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        let payload = panic.payload();
-        let text =
-            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("no message");
-        let trace = std::backtrace::Backtrace::capture();
-        tracing::error!(place, %trace, "panicked: {text}");
-    }));
 }
 
 /// From the first signal on `drain` is asked for; the future returns once the process must end at once.

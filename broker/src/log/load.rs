@@ -61,6 +61,7 @@ pub(crate) async fn create(
 /// Takes the topic over: nobody who loaded it earlier confirms anything once this has returned.
 ///
 /// The epoch is raised first, so that an earlier owner can list no further ledger; then what it may still write to is sealed.
+#[tracing::instrument(target = "geminga", name = "topic.load", skip_all, fields(%topic), err(level = "debug"))]
 pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Loaded, LogError> {
     let owner = RecordOwner::take(context, topic).await?;
     seal_chain(&owner).await?;
@@ -148,6 +149,7 @@ pub(super) fn seal_in(record: &mut TopicRecord, ledger: LedgerId, sealed: Sealed
 /// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. One that bookies were told to
 /// forget is not looked for: its end stands in the record. Ledgers that turn out empty leave the chain, in the same change that says
 /// how the others ended.
+#[tracing::instrument(target = "geminga", name = "topic.seal", skip_all, fields(topic = %owner.topic()))]
 async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
     let record = owner.record().await;
     let last = record.ledgers.last().map(|listed| listed.ledger);

@@ -81,6 +81,7 @@ impl Moves {
         self.topics.unload_where(|_| true, &NextOwner::default()).await; // Of bundles that were lost, or cannot be given up.
     }
 
+    #[tracing::instrument(target = "geminga", name = "bundle.move", skip_all, fields(%bundle, to = to.as_ref().map(|to| &*to.broker)))]
     async fn move_away(&self, bundle: &Bundle, to: Option<BrokerRecord>) -> Result<Option<BrokerRecord>, MoveError> {
         let cut = self.ownership.bundles_of(&bundle.namespace).await?;
         let inside = |topic: &TopicName| *topic.namespace() == bundle.namespace && cut.of(topic) == bundle.range;

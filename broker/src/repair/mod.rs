@@ -94,6 +94,7 @@ impl Repairer {
     }
 
     /// Repairs one ledger and goes on looking meanwhile. Nothing, when others are gone now.
+    #[tracing::instrument(target = "geminga", name = "ledger.repair", skip_all, fields(%ledger))]
     async fn repair(&mut self, ledger: LedgerId, gone: &BTreeSet<BookieId>) -> Option<Result<Repaired, LedgerError>> {
         let repairs = Arc::clone(&self.repairs);
         let mut repair = pin!(repairs.repair(ledger, gone));

@@ -206,6 +206,7 @@ impl Topics {
     }
 
     /// Answers what is in flight, sends producers and consumers to the next owner, closes the topic. Returns when it is closed.
+    #[tracing::instrument(target = "geminga", name = "topic.unload", skip_all, fields(topic = %name))]
     pub(crate) async fn unload(&self, name: &TopicName, to: &NextOwner) {
         let slot = self.0.slots.lock().get(name).cloned();
         let handle = match slot {
@@ -231,6 +232,7 @@ impl Topics {
     }
 
     /// Deletes a topic, loaded or not. Without `force`, producers and connected consumers are in the way.
+    #[tracing::instrument(target = "geminga", name = "topic.delete", skip_all, fields(topic = %name))]
     pub(crate) async fn delete(&self, name: &TopicName, force: bool) -> Result<(), TopicError> {
         if !(self.0.setup.owns)(name) {
             return Err(TopicError::NotOwner(name.clone()));

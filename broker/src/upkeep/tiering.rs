@@ -267,6 +267,7 @@ impl Tiering {
     }
 
     /// Waits for its turn and moves one ledger.
+    #[tracing::instrument(target = "geminga", name = "ledger.offload", skip_all, fields(topic = %topic.name(), %ledger))]
     async fn upload(&self, topic: &TopicHandle, ledger: LedgerId, location: &Location) -> Result<(), MoveError> {
         let mut until = std::pin::pin!(self.ends(topic));
         let _turn = tokio::select! {

@@ -150,9 +150,26 @@ impl Project {
 
     /// Takes everything away.
     pub async fn remove(&self) -> Result<(), Failure> {
-        self.compose(&["--profile", "metrics", "down", "--volumes", "--remove-orphans", "--timeout", "5"])
-            .await
-            .map(drop)
+        self.down(&["--profile", "metrics", "down", "--volumes", "--remove-orphans", "--timeout", "5"]).await
+    }
+
+    /// Takes containers and networks away. Engines may keep the place of a container in a network when it goes while its health is asked;
+    /// then nobody is left to give it back, and the network stays. It is said, and such places are given back by force.
+    pub async fn down(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let failure = match self.compose(arguments).await {
+            Ok(_) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if !failure.message.contains("has active endpoints") || !self.containers().await?.is_empty() {
+            return Err(failure);
+        }
+        let network = format!("{NAME}_default");
+        let names = "{{range .Containers}}{{println .Name}}{{end}}";
+        for name in docker(&["network", "inspect", "--format", names, &network]).await?.split_whitespace() {
+            println!("the engine keeps the place of {name} in the network, though it is gone");
+            docker(&["network", "disconnect", "--force", &network, name]).await?;
+        }
+        self.compose(arguments).await.map(drop)
     }
 }
 

@@ -302,7 +302,7 @@ async fn start_again(project: &Project, load: &Load, steps: &mut Steps) -> Resul
     };
     steps.take("the whole project is restarted", restart).await?;
     let anew = async {
-        project.compose(&["down"]).await?;
+        project.down(&["down"]).await?;
         load.restarted();
         project.compose(&["up", "-d"]).await?;
         project.well(&counts, BACK_WITHIN).await?;

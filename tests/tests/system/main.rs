@@ -19,6 +19,7 @@ mod retention;
 mod rust_client;
 mod space; // What it costs.
 mod stores;
+mod telemetry;
 mod tiering;
 
 use tempfile::TempDir;
