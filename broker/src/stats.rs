@@ -60,6 +60,7 @@ pub(crate) struct SubscriptionStats {
     pub(crate) msg_backlog: u64,
     pub(crate) msg_backlog_no_delayed: u64,
     pub(crate) msg_delayed: u64,
+    pub(crate) msg_in_replay: u64,
     pub(crate) backlog_size: u64,
     pub(crate) earliest_msg_publish_time_in_backlog: u64,
     pub(crate) unacked_messages: u64,
@@ -80,6 +81,11 @@ pub(crate) struct SubscriptionStats {
     pub(crate) is_durable: bool,
     pub(crate) is_replicated: bool,
     pub(crate) allow_out_of_order_delivery: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_shared_mode: Option<String>,
+    pub(crate) draining_hashes_count: u64,
+    pub(crate) draining_hashes_cleared_total: u64,
+    pub(crate) draining_hashes_unacked_messages: u64,
     pub(crate) consumers_after_mark_delete_position: BTreeMap<String, String>,
     pub(crate) non_contiguous_deleted_messages_ranges: u64,
     pub(crate) subscription_properties: BTreeMap<String, String>,
@@ -108,7 +114,23 @@ pub(crate) struct ConsumerStats {
     pub(crate) last_consumed_timestamp: u64,
     pub(crate) last_consumed_flow_timestamp: u64,
     pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) key_hash_ranges: Option<Vec<String>>,
+    pub(crate) draining_hashes_count: u64,
+    pub(crate) draining_hashes_cleared_total: u64,
+    pub(crate) draining_hashes_unacked_messages: u64,
+    /// Key_Shared only, as its ranges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) draining_hashes: Option<Vec<DrainingHash>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_hash_range_arrays: Option<Vec<[u16; 2]>>,
+}
+
+/// A slot of keys that has a new owner and is still at this consumer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct DrainingHash {
+    pub(crate) hash: u16,
+    pub(crate) unack_msgs: u32,
+    pub(crate) blocked_attempts: u64,
 }
 
 /// The chain of ledgers and the cursors of one topic.
@@ -159,5 +181,8 @@ pub(crate) struct CursorStats {
     pub(crate) active: bool,
     pub(crate) number_of_entries_since_first_not_acked_message: u64,
     pub(crate) total_non_contiguous_deleted_messages_range: u64,
+    /// Why nothing moves although a consumer has permits and there is a backlog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) standstill: Option<String>,
     pub(crate) properties: BTreeMap<String, u64>,
 }

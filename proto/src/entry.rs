@@ -5,6 +5,10 @@
 //! [metadata size u32][MessageMetadata][payload]
 //! ```
 //! A broker may put `[0x0e02 u16][size u32][BrokerEntryMetadata]` in front for clients that read it; a client never does.
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -39,6 +43,48 @@ impl EntryHead {
         self.num_messages_in_batch.and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
     }
 }
+
+/// What of [`MessageMetadata`] decides which consumer of a Key_Shared subscription gets an entry. Of a batch, its producer
+/// saw to it that all messages have the same.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EntryKey {
+    /// Who published it.
+    #[prost(string, required, tag = "1")]
+    pub producer_name: String,
+    /// Of the first message.
+    #[prost(uint64, required, tag = "2")]
+    pub sequence_id: u64,
+    /// The message's key, as text.
+    #[prost(string, optional, tag = "6")]
+    pub partition_key: Option<String>,
+    /// The text is the key's bytes in base64.
+    #[prost(bool, optional, tag = "17")]
+    pub partition_key_b64_encoded: Option<bool>,
+    /// Goes before the key where both are set.
+    #[prost(bytes = "bytes", optional, tag = "18")]
+    pub ordering_key: Option<Bytes>,
+}
+
+impl EntryKey {
+    /// The bytes that are hashed. A message without key has one of its own, so that such messages spread over consumers.
+    #[must_use]
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        if let Some(key) = &self.ordering_key {
+            return Cow::Borrowed(key);
+        }
+        let Some(key) = &self.partition_key else {
+            return Cow::Owned(format!("{}-{}", self.producer_name, self.sequence_id).into_bytes());
+        };
+        let decoded = self.partition_key_b64_encoded().then(|| BASE64.decode(key).ok()).flatten();
+        decoded.map_or(Cow::Borrowed(key.as_bytes()), Cow::Owned) // What claims to be base64 and is not is still a key.
+    }
+}
+
+/// As Java's decoder: with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// An entry taken apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +156,11 @@ pub fn head_of_stored(entry: &Bytes) -> Result<EntryHead, EntryError> {
     split_unchecked(entry.clone())?.head()
 }
 
+/// The key of an entry that was stored.
+pub fn key_of_stored(entry: &Bytes) -> Result<EntryKey, EntryError> {
+    Ok(EntryKey::decode(split_unchecked(entry.clone())?.metadata)?)
+}
+
 /// Puts an entry together, with its checksum, as clients do.
 #[must_use]
 pub fn build(metadata: &MessageMetadata, payload: &[u8]) -> Bytes {
@@ -178,6 +229,24 @@ mod tests {
             let head = EntryHead { num_messages_in_batch: count, ..Default::default() };
             assert_eq!(head.messages(), 1);
         }
+    }
+
+    #[test]
+    fn the_key_of_an_entry_is_its_ordering_key_or_its_key_or_its_own_name() {
+        let key =
+            |metadata: &MessageMetadata| key_of_stored(&build(metadata, b"")).expect("valid").bytes().into_owned();
+        let mut metadata = metadata();
+        assert_eq!(key(&metadata), b"p-5");
+        metadata.partition_key = Some("a2V5".into());
+        assert_eq!(key(&metadata), b"a2V5");
+        metadata.partition_key_b64_encoded = Some(true);
+        assert_eq!(key(&metadata), b"key");
+        metadata.partition_key = Some("a2V5cw".into());
+        assert_eq!(key(&metadata), b"keys", "padding may be left out");
+        metadata.partition_key = Some("not base64".into());
+        assert_eq!(key(&metadata), b"not base64");
+        metadata.ordering_key = Some(Bytes::from_static(&[0, 1]));
+        assert_eq!(key(&metadata), [0, 1]);
     }
 
     proptest::proptest! {

@@ -1,6 +1,7 @@
 """What a behaviour is shown on: a client of its own, topics that nobody has used, and the REST pages of the server."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -122,6 +123,14 @@ def nothing_more(consumer, silence_ms=SILENCE_MS):
     raise AssertionError(f"{message.data()} {message.message_id()} was delivered")
 
 
+def eventually(holds):
+    """Waits until something holds that nobody tells of."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not holds():
+        assert time.monotonic() < deadline, "it does not become true"
+        time.sleep(0.05)
+
+
 def refused(kind, operation, *arguments, **options):
     """Does what must fail in one way, and gives the error."""
     try:
@@ -129,3 +138,20 @@ def refused(kind, operation, *arguments, **options):
     except kind as error:
         return error
     raise AssertionError(f"{operation.__name__} was not refused with {kind.__name__}")
+
+
+def murmur3(data):
+    """Murmur3, 32 bits, seed 0, without its sign."""
+
+    def scrambled(word):
+        word = word * 0xCC9E2D51 & 0xFFFFFFFF
+        return (word << 15 | word >> 17) * 0x1B873593 & 0xFFFFFFFF
+
+    value, whole = 0, len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        value ^= scrambled(int.from_bytes(data[at : at + 4], "little"))
+        value = ((value << 13 | value >> 19) & 0xFFFFFFFF) * 5 + 0xE6546B64 & 0xFFFFFFFF
+    value ^= scrambled(int.from_bytes(data[whole:], "little")) ^ len(data)
+    value = (value ^ value >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    value = (value ^ value >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return (value ^ value >> 16) & 0x7FFFFFFF

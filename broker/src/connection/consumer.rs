@@ -6,7 +6,7 @@ use proto::pulsar::command_subscribe::{InitialPosition, SubType};
 use proto::pulsar::{
     BaseCommand, CommandCloseConsumer, CommandConsumerStats, CommandConsumerStatsResponse, CommandError,
     CommandGetLastMessageId, CommandGetLastMessageIdResponse, CommandSubscribe, CommandSuccess, CommandUnsubscribe,
-    MessageIdData, ServerError,
+    KeySharedMode, MessageIdData, ServerError,
 };
 
 use super::errors::{Answer, answer};
@@ -14,7 +14,9 @@ use super::producer::{Ends, open_topic, pairs};
 use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, no_message_id};
-use crate::subscription::{Attach, Command, ConsumerEvent, ConsumerHandle, SubscribeAt, SubscriptionError};
+use crate::subscription::{
+    Attach, Command, ConsumerEvent, ConsumerHandle, KeyPolicy, KeyTerms, SubscribeAt, SubscriptionError,
+};
 use crate::topic::{ConsumerWanted, TopicError, TopicHandle};
 
 /// Longer names are refused: they are kept in every record of the cursor log.
@@ -216,13 +218,13 @@ async fn open(
 ) -> Result<OpenConsumer, Answer> {
     let kind = SubType::try_from(command.sub_type).ok();
     let refused = |text: &str| Err((ServerError::NotAllowedError, text.to_string()));
-    if !matches!(kind, Some(SubType::Exclusive | SubType::Failover | SubType::Shared)) {
-        return refused("This subscription type is not supported yet");
+    if kind.is_none() {
+        return refused("This subscription type is not known");
     }
     if command.subscription.is_empty() || NAME_BYTES_MAX < command.subscription.len() {
         return refused("A subscription name has 1 to 1024 bytes");
     }
-    if command.read_compacted() && kind == Some(SubType::Shared) {
+    if command.read_compacted() && matches!(kind, Some(SubType::Shared | SubType::KeyShared)) {
         return refused("readCompacted only allowed on persistent topics with an exclusive or failover subscription");
     }
     let topic = open_topic(context, &command.topic, command.force_topic_creation()).await.map_err(answer)?;
@@ -253,6 +255,7 @@ async fn attach(
                 serial,
                 consumer_id: command.consumer_id,
                 kind: command.sub_type(),
+                keys: key_terms(command),
                 durable: command.durable(),
                 name: command.consumer_name().to_string(),
                 priority: command.priority_level(),
@@ -275,6 +278,14 @@ async fn attach(
             outcome => return outcome,
         }
     }
+}
+
+/// What it asks for if it is a Key_Shared consumer. Saying nothing means that slots are split.
+fn key_terms(command: &CommandSubscribe) -> KeyTerms {
+    let Some(meta) = &command.key_shared_meta else { return KeyTerms::default() };
+    let sticky = meta.key_shared_mode() == KeySharedMode::Sticky;
+    let policy = KeyPolicy { sticky, out_of_order: meta.allow_out_of_order_delivery() };
+    KeyTerms { policy, ranges: meta.hash_ranges.iter().map(|range| range.start..=range.end).collect() }
 }
 
 /// Where a new subscription starts.

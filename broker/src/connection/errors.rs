@@ -60,6 +60,7 @@ fn topic(error: &TopicError) -> ServerError {
         TopicError::ActiveUsers | TopicError::SubscriptionExists | TopicError::Refused(_) => ServerError::MetadataError,
         TopicError::ProducerBusy(_) => ServerError::ProducerBusy,
         TopicError::ConsumerBusy(_) => ServerError::ConsumerBusy,
+        TopicError::ConsumerKeys(_) => ServerError::ConsumerAssignError,
         TopicError::SubscriptionNotFound => ServerError::SubscriptionNotFound,
         TopicError::NotAllowed(_) => ServerError::NotAllowedError,
     }

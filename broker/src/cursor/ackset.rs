@@ -83,6 +83,13 @@ impl AckSet {
         self.holes_count
     }
 
+    /// Those below `end`.
+    pub(crate) fn holes_below(&self, end: Position) -> u64 {
+        let whole: u64 = self.holes.range(..end.ledger).map(|(_, entries)| entries.len()).sum();
+        let part = self.holes.get(&end.ledger).zip(end.entry.0.checked_sub(1));
+        whole + part.map_or(0, |(entries, last)| entries.rank(last))
+    }
+
     /// Existing entries that are not acknowledged. A batch counts until all of it is.
     pub(crate) fn unacknowledged(&self, chain: &Chain) -> u64 {
         chain.count(self.mark, chain.end()).saturating_sub(self.holes_count)

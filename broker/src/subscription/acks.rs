@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use proto::pulsar::command_ack::AckType;
-use proto::pulsar::command_subscribe::SubType;
 use proto::pulsar::{CommandAck, CommandAckResponse, ServerError};
 
 use super::task::Task;
@@ -20,7 +19,7 @@ impl Task {
         let cumulative = ack.ack_type() == AckType::Cumulative;
         let refusal = if ack.txnid_least_bits() != 0 || ack.txnid_most_bits() != 0 {
             Some("Transactions are not enabled.")
-        } else if cumulative && self.dispatch.kind() == SubType::Shared {
+        } else if cumulative && self.dispatch.shared() {
             Some("Cumulative acknowledgement is not possible on a Shared subscription")
         } else {
             None

@@ -49,7 +49,7 @@ impl Task {
     fn let_in(&mut self, attach: &Attach) {
         let consumer =
             super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
-        self.dispatch.attach(attach.kind, consumer);
+        self.dispatch.attach(attach.kind, &attach.keys, consumer);
         let attached = Attached {
             consumer_id: attach.consumer_id,
             client: attach.client.clone(),
@@ -79,7 +79,7 @@ impl Task {
 
     pub(super) fn elect(&mut self) {
         let before = self.dispatch.consumers().active();
-        if !self.dispatch.elect(self.partition) {
+        if !self.dispatch.elect(self.seat) {
             return;
         }
         if before.is_some_and(|before| self.attached.contains_key(&before)) {

@@ -1,7 +1,11 @@
 //! The consumers of one subscription, and whose turn it is.
+use proto::TopicName;
+
+use super::murmur3::murmur3;
+use super::slots::elected;
 use crate::outbox::Serial;
 
-/// Messages a consumer of a Shared subscription may hold unacknowledged, as in Apache Pulsar.
+/// Messages a consumer of a Shared or Key_Shared subscription may hold unacknowledged, as in Apache Pulsar.
 const UNACKED_MAX: u64 = 50_000;
 /// Messages a consumer gets before the next has its turn, as in Apache Pulsar.
 const TURN_MESSAGES: u32 = 20;
@@ -13,8 +17,9 @@ pub(crate) struct Consumer {
     pub(crate) name: String,
     /// Lower comes first.
     pub(crate) priority: i32,
-    /// Messages it has room for. A batch may take it below zero.
+    /// Messages it has room for: what it granted less what it got (F1). A batch may take it below zero.
     pub(crate) permits: i64,
+    granted: i64,
     /// Whether its connection takes more.
     pub(crate) room: bool,
     /// Messages delivered and not acknowledged. Counted for Shared subscriptions only.
@@ -34,6 +39,7 @@ impl Consumer {
             name,
             priority,
             permits: 0,
+            granted: 0,
             room: true,
             unacked: 0,
             blocked: false,
@@ -44,7 +50,14 @@ impl Consumer {
         }
     }
 
-    fn takes(&self) -> bool {
+    /// Adds permits. They never wrap, however many a client grants.
+    pub(super) fn grant(&mut self, permits: u32) {
+        let before = self.permits;
+        self.permits = before.saturating_add(i64::from(permits)).min(i64::from(i32::MAX));
+        self.granted += self.permits - before;
+    }
+
+    pub(super) fn takes(&self) -> bool {
         0 < self.permits && self.room && !self.blocked
     }
 
@@ -53,10 +66,28 @@ impl Consumer {
         self.messages_out += u64::from(messages);
         self.bytes_out += bytes as u64;
         self.entries_out += 1;
+        let exact = self.granted - self.messages_out.cast_signed();
+        assert!(self.permits == exact, "permits are what was granted less what was sent (F1)");
     }
 
     pub(super) fn block(&mut self) {
         self.blocked = if self.blocked { UNACKED_MAX / 2 < self.unacked } else { UNACKED_MAX <= self.unacked };
+    }
+}
+
+/// What spreads active consumers over topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// Partitions take their turns through the names.
+    Partition(u32),
+    /// Of another topic, the hash of its name decides.
+    Topic(u32),
+}
+
+impl Seat {
+    /// Of a topic.
+    pub(crate) fn of(topic: &TopicName) -> Self {
+        topic.partition().map_or_else(|| Self::Topic(murmur3(topic.to_string().as_bytes())), Self::Partition)
     }
 }
 
@@ -118,10 +149,14 @@ impl Consumers {
     }
 
     /// Out of those with the best priority.
-    pub(super) fn elect(&self, partition: Option<u32>) -> Option<Serial> {
+    pub(super) fn elect(&self, seat: Seat) -> Option<Serial> {
         let best = self.all.first()?.priority;
-        let group = self.all.iter().take_while(|consumer| consumer.priority == best).count();
-        let at = partition.unwrap_or(0) as usize % group;
+        let group = self.all.iter().take_while(|consumer| consumer.priority == best);
+        let names: Vec<&str> = group.map(|consumer| consumer.name.as_str()).collect();
+        let at = match seat {
+            Seat::Partition(number) => number as usize % names.len(),
+            Seat::Topic(hash) => elected(&names, hash),
+        };
         Some(self.all[at].serial)
     }
 

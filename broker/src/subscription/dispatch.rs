@@ -1,21 +1,21 @@
 //! Who gets which entry next: a state machine without I/O.
 //!
 //! The entries between the mark of the acknowledged set and `next` are each exactly one of: acknowledged, pending at one
-//! consumer, or queued to be delivered again. With a single active consumer the second needs no list: it is what remains.
-//! Entries from `next` on were delivered to nobody. [`ReadAhead`] holds what was read
-//! of them, and never decides anything.
-use std::collections::{BTreeMap, BTreeSet};
+//! consumer, or queued: to be delivered again, or, with Key_Shared, passed over because their key was not free. With a single
+//! active consumer the second needs no list: it is what remains. Entries from `next` on were delivered to nobody.
+//! [`ReadAhead`] holds what was read of them, and never decides anything.
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use proto::entry::head_of_stored;
+use proto::Position;
 use proto::pulsar::MessageIdData;
 use proto::pulsar::command_subscribe::SubType;
-use proto::{EntryId, Position};
 
-use super::consumers::{Consumer, Consumers};
+use super::consumers::{Consumer, Consumers, Seat};
+use super::keys::Keys;
 use super::read_ahead::{Fetched, ReadAhead};
+use super::slots::{KeyPolicy, RangeConflict, Slot, SlotRange, Slots};
 use crate::cursor::AckSet;
-use crate::log::{Chain, StoredEntry};
 use crate::outbox::Serial;
 
 /// Messages that all consumers of a Shared subscription together may hold unacknowledged, as in Apache Pulsar.
@@ -23,8 +23,6 @@ const UNACKED_MAX: u64 = 200_000;
 /// Acknowledged entries above the mark. Beyond it deliveries pause, because none of them may be forgotten: about 1 MiB each
 /// in the worst pattern, and far less in any usual one.
 const HOLES_MAX: u64 = 4_000_000;
-/// Entries that one read asks for.
-const FETCH_ENTRIES_MAX: usize = 1000;
 /// Bytes that one read asks for: half of what a subscription may hold.
 const FETCH_BYTES_MAX: usize = 1024 * 1024;
 /// Read ahead that may stay while nobody can take it.
@@ -54,11 +52,20 @@ pub(crate) struct Fetch {
     again: bool,
 }
 
-/// At a consumer of a Shared subscription.
+/// At a consumer of a Shared or Key_Shared subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pending {
     consumer: Serial,
     messages: u32,
+    slot: Slot,
+}
+
+/// What a consumer of a Key_Shared subscription asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeyTerms {
+    pub(crate) policy: KeyPolicy,
+    /// Its slots, when it names them.
+    pub(crate) ranges: Vec<SlotRange>,
 }
 
 /// The state of a subscription.
@@ -68,11 +75,13 @@ pub(crate) struct Dispatch {
     acks: AckSet,
     next: Position,
     consumers: Consumers,
-    /// Shared only.
+    /// Shared and Key_Shared only.
     pending: BTreeMap<Position, Pending>,
-    /// Shared only.
-    queued: BTreeSet<Position>,
-    /// How often an entry was delivered before. Shared only, and only while it is unacknowledged.
+    /// Shared and Key_Shared only.
+    queued: BTreeMap<Position, Slot>,
+    /// Key_Shared only.
+    keys: Option<Keys>,
+    /// How often an entry was given back. Shared and Key_Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
     /// Never ends below `next`.
     ahead: ReadAhead,
@@ -93,7 +102,8 @@ impl Dispatch {
             next,
             consumers: Consumers::default(),
             pending: BTreeMap::new(),
-            queued: BTreeSet::new(),
+            queued: BTreeMap::new(),
+            keys: None,
             redelivered: BTreeMap::new(),
             ahead: ReadAhead::new(next),
             unacked: 0,
@@ -120,6 +130,11 @@ impl Dispatch {
         self.next
     }
 
+    /// Entries that wait to be delivered again, or for their key.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.len() as u64
+    }
+
     pub(crate) fn unacked(&self) -> u64 {
         self.unacked
     }
@@ -128,25 +143,47 @@ impl Dispatch {
         self.unacked_blocked
     }
 
-    fn shared(&self) -> bool {
+    /// Whether all consumers receive.
+    pub(crate) fn shared(&self) -> bool {
         matches!(self.kind, SubType::Shared | SubType::KeyShared)
     }
 
     // Consumers.
 
     /// Lets a consumer in. The caller has checked that there is room for it; the kind may change while nobody is there.
-    pub(crate) fn attach(&mut self, kind: SubType, consumer: Consumer) {
-        if self.consumers.is_empty() && kind != self.kind {
+    pub(crate) fn attach(&mut self, kind: SubType, terms: &KeyTerms, consumer: Consumer) {
+        if self.consumers.is_empty() && self.differs(kind, terms.policy) {
             self.kind = kind;
+            self.keys = (kind == SubType::KeyShared).then(|| Keys::new(terms.policy));
             self.rewind();
             self.redelivered.clear();
         }
-        assert!(kind == self.kind, "a consumer of another kind must be refused before");
+        assert!(!self.differs(kind, terms.policy), "a consumer of another kind must be refused before");
         assert!(
             kind != SubType::Exclusive || self.consumers.is_empty(),
             "one consumer holds an Exclusive subscription"
         );
+        if let Some(keys) = &mut self.keys {
+            keys.join(consumer.serial, &consumer.name, &terms.ranges);
+        }
         self.consumers.add(consumer);
+    }
+
+    fn differs(&self, kind: SubType, policy: KeyPolicy) -> bool {
+        kind != self.kind || (kind == SubType::KeyShared && self.keys.as_ref().map(Keys::policy) != Some(policy))
+    }
+
+    /// What the consumers of a Key_Shared subscription agree on.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    /// Why a Key_Shared consumer cannot have the slots that it names. Its policy is that of the others, if there are any.
+    pub(crate) fn conflict(&self, terms: &KeyTerms) -> Option<RangeConflict> {
+        match self.keys.as_ref().filter(|_| !self.consumers.is_empty()) {
+            Some(keys) => keys.slots().conflict(&terms.ranges),
+            None => Slots::new(terms.policy).conflict(&terms.ranges),
+        }
     }
 
     /// Lets a consumer go. What it held unacknowledged is delivered again.
@@ -155,23 +192,26 @@ impl Dispatch {
             return;
         }
         if self.shared() {
-            self.requeue(|pending, _| pending.consumer == serial);
+            self.requeue(serial, false);
         } else if self.consumers.active() == Some(serial) {
             self.consumers.set_active(None);
             self.rewind();
+        }
+        if let Some(keys) = &mut self.keys {
+            keys.leave(serial);
         }
         if self.consumers.is_empty() {
             self.ahead.restart(self.next);
         }
     }
 
-    /// Picks who receives from a subscription with a single active consumer; `true` if that changed. `partition` spreads the
-    /// partitions of a topic over consumers of equal priority.
-    pub(crate) fn elect(&mut self, partition: Option<u32>) -> bool {
+    /// Picks who receives from a subscription with a single active consumer; `true` if that changed. `seat` spreads
+    /// topics over consumers of equal priority.
+    pub(crate) fn elect(&mut self, seat: Seat) -> bool {
         if self.shared() {
             return false;
         }
-        let elected = self.consumers.elect(partition);
+        let elected = self.consumers.elect(seat);
         let changed = elected != self.consumers.active();
         if changed {
             self.consumers.set_active(elected);
@@ -191,7 +231,7 @@ impl Dispatch {
     /// Adds permits. They never wrap, however many a client grants.
     pub(crate) fn flow(&mut self, serial: Serial, permits: u32) {
         if let Some(consumer) = self.consumers.get_mut(serial) {
-            consumer.permits = consumer.permits.saturating_add(i64::from(permits)).min(i64::from(i32::MAX));
+            consumer.grant(permits);
         }
     }
 
@@ -214,12 +254,12 @@ impl Dispatch {
 
     /// Delivers again all that a consumer holds; with a single active consumer, everything that is unacknowledged.
     pub(crate) fn redeliver_all(&mut self, serial: Serial, epoch: Option<u64>) {
+        if let Some(consumer) = self.consumers.get_mut(serial) {
+            consumer.epoch = consumer.epoch.max(epoch);
+        }
         if self.shared() {
-            self.requeue(|pending, _| pending.consumer == serial);
+            self.requeue(serial, true);
         } else if self.consumers.active() == Some(serial) {
-            if let Some(consumer) = self.consumers.get_mut(serial) {
-                consumer.epoch = consumer.epoch.max(epoch);
-            }
             self.rewind();
         }
     }
@@ -229,28 +269,52 @@ impl Dispatch {
         for id in ids {
             let position = Position::new(id.ledger_id, id.entry_id);
             if self.pending.get(&position).is_some_and(|pending| pending.consumer == serial) {
-                self.requeue_one(position);
+                self.requeue_one(position, true);
             }
         }
     }
 
-    fn requeue(&mut self, which: impl Fn(&Pending, Position) -> bool) {
-        let matching: Vec<Position> = self
-            .pending
-            .iter()
-            .filter(|(position, pending)| which(pending, **position))
-            .map(|(position, _)| *position)
-            .collect();
-        matching.into_iter().for_each(|position| self.requeue_one(position));
+    /// Queues what a consumer holds. It counts as redelivery when the consumer gave it back, and not when it just left: it may
+    /// never have looked at it.
+    fn requeue(&mut self, serial: Serial, counted: bool) {
+        let held = self.pending.iter().filter(|(_, pending)| pending.consumer == serial);
+        let held: Vec<Position> = held.map(|(position, _)| *position).collect();
+        held.into_iter().for_each(|position| self.requeue_one(position, counted));
     }
 
-    fn requeue_one(&mut self, position: Position) {
-        let pending = self.pending.remove(&position).expect("the caller found it");
+    fn requeue_one(&mut self, position: Position, counted: bool) {
+        let slot = self.end_pending(position).expect("the caller found it");
+        if counted {
+            let count = self.redelivered.entry(position).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.enqueue(position, slot);
+    }
+
+    fn enqueue(&mut self, position: Position, slot: Slot) {
+        let before = self.queued.insert(position, slot);
+        assert!(before.is_none(), "an entry is queued once (C4)");
+        if let Some(keys) = &mut self.keys {
+            keys.wait(position, slot);
+        }
+    }
+
+    fn unqueue(&mut self, position: Position) {
+        if let Some(slot) = self.queued.remove(&position)
+            && let Some(keys) = &mut self.keys
+        {
+            keys.wait_no_more(position, slot);
+        }
+    }
+
+    /// Takes an entry from the consumer that holds it.
+    fn end_pending(&mut self, position: Position) -> Option<Slot> {
+        let pending = self.pending.remove(&position)?;
         self.settle(pending.consumer, u64::from(pending.messages));
-        let count = self.redelivered.entry(position).or_default();
-        *count = count.saturating_add(1);
-        let fresh = self.queued.insert(position);
-        assert!(fresh, "an entry that is pending is not queued");
+        if let Some(keys) = &mut self.keys {
+            keys.release(pending.slot);
+        }
+        Some(pending.slot)
     }
 
     /// Everything unacknowledged was delivered to nobody.
@@ -260,68 +324,10 @@ impl Dispatch {
             self.settle(pending.consumer, u64::from(pending.messages));
         }
         self.queued.clear();
+        if let Some(keys) = &mut self.keys {
+            keys.forget_entries();
+        }
         self.ahead.restart(self.next);
-    }
-
-    // Reading.
-
-    /// The read that should be made now, if any: somebody can take what it brings, and nothing read before is left.
-    pub(crate) fn wanted(&self, end: Position) -> Option<Fetch> {
-        let permits = if self.is_paused() { 0 } else { self.consumers.permits(self.shared()) };
-        if permits == 0 {
-            return None;
-        }
-        let entries = self.ahead.entries_for(permits);
-        let entries_max = usize::try_from(entries).unwrap_or(usize::MAX).clamp(1, FETCH_ENTRIES_MAX);
-        if let Some(&first) = self.queued.first() {
-            if self.ahead.contains(first) {
-                return None;
-            }
-            let run = self.queued.iter().zip(first.entry.0..).take(entries_max);
-            let run = run.take_while(|(at, entry)| at.ledger == first.ledger && at.entry == EntryId(*entry)).count();
-            return Some(Fetch { from: first, entries_max: run, bytes_max: FETCH_BYTES_MAX, again: true });
-        }
-        let unread = self.ahead.first_from(self.next).is_none() && self.ahead.end() < end;
-        unread.then_some(Fetch { from: self.ahead.end(), entries_max, bytes_max: FETCH_BYTES_MAX, again: false })
-    }
-
-    /// What a read brought. What is not wanted any more is dropped.
-    pub(crate) fn supply(&mut self, fetch: &Fetch, entries: Vec<StoredEntry>, chain: &Chain) {
-        if fetch.again {
-            self.forget_missing(fetch, chain);
-        } else if fetch.from != self.ahead.end() {
-            return; // Rewound meanwhile.
-        } else if entries.is_empty() {
-            self.ahead.reach(chain.at_or_after(fetch.from)); // Nothing is left between.
-        }
-        for StoredEntry { position, bytes } in entries {
-            if !fetch.again {
-                self.ahead.reach(position.next());
-            }
-            let wanted = if fetch.again { self.queued.contains(&position) } else { !self.acks.contains(position) };
-            if !wanted {
-                continue;
-            }
-            // An entry whose metadata does not decode was refused at publishing; if one is there, a client shall see it.
-            let (messages, marker) =
-                head_of_stored(&bytes).map_or((1, false), |head| (head.messages(), head.marker_type.is_some()));
-            if marker {
-                self.markers.push(position);
-                continue;
-            }
-            self.ahead.put(position, Fetched { bytes, messages });
-        }
-    }
-
-    /// Queued entries that no ledger holds any more cannot be delivered.
-    fn forget_missing(&mut self, fetch: &Fetch, chain: &Chain) {
-        let end = Position {
-            ledger: fetch.from.ledger,
-            entry: EntryId(fetch.from.entry.0.saturating_add(fetch.entries_max as u64)),
-        };
-        let missing: Vec<Position> =
-            self.queued.range(fetch.from..end).copied().filter(|position| !chain.contains(*position)).collect();
-        missing.into_iter().for_each(|position| self.forget(position));
     }
 
     // Delivery.
@@ -331,9 +337,12 @@ impl Dispatch {
         if self.is_paused() {
             return None;
         }
+        if self.keys.is_some() {
+            return self.next_keyed();
+        }
         let serial = self.consumers.pick(self.shared())?;
-        let (position, again) = match self.queued.first() {
-            Some(first) => (*first, true),
+        let (position, again) = match self.queued.first_key_value() {
+            Some((first, _)) => (*first, true),
             None => match self.ahead.first_from(self.next) {
                 Some(position) => (position, false),
                 None => {
@@ -344,7 +353,7 @@ impl Dispatch {
         };
         let fetched = self.ahead.take(position)?; // None: queued and not read yet.
         if again {
-            self.queued.remove(&position);
+            self.unqueue(position);
         } else {
             self.next = position.next();
         }
@@ -361,14 +370,17 @@ impl Dispatch {
         let shared = self.shared();
         let consumer = self.consumers.get_mut(serial).expect("it was picked just now");
         consumer.delivered(messages, fetched.bytes.len());
-        let epoch = consumer.epoch;
+        let epoch = consumer.epoch.filter(|_| !shared);
         if shared {
             consumer.unacked += u64::from(messages);
             consumer.block();
             self.unacked += u64::from(messages);
             self.unacked_blocked |= UNACKED_MAX <= self.unacked;
-            let before = self.pending.insert(position, Pending { consumer: serial, messages });
-            assert!(before.is_none(), "an entry is pending at one consumer");
+            let before = self.pending.insert(position, Pending { consumer: serial, messages, slot: fetched.slot });
+            assert!(before.is_none(), "an entry is pending at one consumer (C4)");
+            if let Some(keys) = &mut self.keys {
+                keys.hold(fetched.slot, serial);
+            }
         }
         let redelivery_count = self.redelivered.get(&position).copied().unwrap_or(0);
         Delivery { consumer: serial, position, entry: fetched.bytes, messages, redelivery_count, ack_set, epoch }
@@ -387,10 +399,8 @@ impl Dispatch {
     }
 
     fn forget(&mut self, position: Position) {
-        if let Some(pending) = self.pending.remove(&position) {
-            self.settle(pending.consumer, u64::from(pending.messages));
-        }
-        self.queued.remove(&position);
+        self.end_pending(position);
+        self.unqueue(position);
         self.redelivered.remove(&position);
         self.ahead.take(position);
         self.next = self.next.max(self.acks.mark());
@@ -408,5 +418,12 @@ impl Dispatch {
 }
 
 mod acknowledgement;
+mod keyed;
+mod reading;
+mod standstill;
+pub(crate) use standstill::Standstill;
+
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod tests;

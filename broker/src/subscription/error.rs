@@ -1,4 +1,6 @@
 //! Why a subscription does not do what was asked.
+use std::borrow::Cow;
+
 use crate::log::LogError;
 use crate::outbox::Outbox;
 
@@ -7,7 +9,10 @@ use crate::outbox::Outbox;
 pub(crate) enum SubscriptionError {
     /// Others hold it. When there is one who does, it may be worth asking whether it still lives.
     #[error("{text}")]
-    Busy { text: &'static str, holder: Option<Outbox> },
+    Busy { text: Cow<'static, str>, holder: Option<Outbox> },
+    /// The keys that a consumer wants are not to be had.
+    #[error("{0}")]
+    Keys(String),
     /// There is none of that name, and it is not to be made.
     #[error("Subscription not found")]
     NotFound,

@@ -5,9 +5,12 @@
 //! its neighbours.
 //! Promises: every unacknowledged entry is at one consumer at most; an acknowledgement with a receipt is durable when answered.
 //! Never: appends to the topic, or waits for a client's socket.
-mod consumers; // Pure, from whose turn it is to what is read ahead.
+mod consumers;
 mod dispatch;
+mod keys;
+mod murmur3; // Pure, from whose turn it is to what is read ahead.
 mod read_ahead;
+mod slots;
 
 mod acks; // The shell around it.
 mod attached;
@@ -16,6 +19,7 @@ mod report;
 mod requests;
 mod start;
 mod task;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,7 +29,10 @@ use proto::pulsar::command_subscribe::SubType;
 use proto::pulsar::{CommandAck, CommandConsumerStatsResponse, MessageIdData};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use consumers::Seat;
+pub(crate) use dispatch::KeyTerms;
 pub(crate) use error::SubscriptionError;
+pub(crate) use slots::KeyPolicy;
 pub(crate) use start::SubscribeAt;
 pub(crate) use task::{Setup, Start, spawn};
 
@@ -41,6 +48,7 @@ pub(crate) struct Attach {
     pub(crate) serial: Serial,
     pub(crate) consumer_id: u64,
     pub(crate) kind: SubType,
+    pub(crate) keys: KeyTerms,
     pub(crate) durable: bool,
     pub(crate) name: String,
     pub(crate) priority: i32,

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proto::Position;
 
+use super::slots::Slot;
+
 /// An entry that was read.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {
     pub(super) bytes: Bytes,
     pub(super) messages: u32,
+    /// Of its key, on Key_Shared subscriptions.
+    pub(super) slot: Slot,
 }
 
 /// The window. Its bytes are those of its entries.
@@ -49,6 +53,11 @@ impl ReadAhead {
     /// The first that is there, from `position` on.
     pub(super) fn first_from(&self, position: Position) -> Option<Position> {
         self.entries.range(position..).next().map(|(position, _)| *position)
+    }
+
+    /// The slot of an entry that is there.
+    pub(super) fn slot(&self, position: Position) -> Option<Slot> {
+        self.entries.get(&position).map(|fetched| fetched.slot)
     }
 
     pub(super) fn put(&mut self, position: Position, fetched: Fetched) {
@@ -100,7 +109,7 @@ mod tests {
     }
 
     fn entry(bytes: &'static [u8], messages: u32) -> Fetched {
-        Fetched { bytes: Bytes::from_static(bytes), messages }
+        Fetched { bytes: Bytes::from_static(bytes), messages, slot: Slot(0) }
     }
 
     #[test]

@@ -3,9 +3,10 @@ use proto::pulsar::CommandConsumerStatsResponse;
 use proto::pulsar::command_subscribe::SubType;
 
 use super::SubscriptionError;
+use super::keys::Keys;
 use super::task::Task;
 use crate::outbox::Serial;
-use crate::stats::{ConsumerStats, CursorStats, SubscriptionStats};
+use crate::stats::{ConsumerStats, CursorStats, DrainingHash, SubscriptionStats};
 
 impl Task {
     pub(super) fn stats(&mut self) -> SubscriptionStats {
@@ -29,7 +30,15 @@ impl Task {
         let (rate_out, throughput_out) = self.counters.out.per_second(now);
         let active = self.dispatch.consumers().active();
         let active = active.and_then(|serial| self.dispatch.consumers().get(serial));
+        let draining = |count: fn(&ConsumerStats) -> u64| consumers.iter().map(count).sum();
+        let policy = self.dispatch.keys().map(Keys::policy);
         SubscriptionStats {
+            msg_in_replay: self.dispatch.queued(),
+            allow_out_of_order_delivery: policy.is_some_and(|policy| policy.out_of_order),
+            key_shared_mode: policy.map(|policy| policy.mode_name().into()),
+            draining_hashes_count: draining(|consumer| consumer.draining_hashes_count),
+            draining_hashes_cleared_total: draining(|consumer| consumer.draining_hashes_cleared_total),
+            draining_hashes_unacked_messages: draining(|consumer| consumer.draining_hashes_unacked_messages),
             msg_rate_out: rate_out,
             msg_throughput_out: throughput_out,
             msg_rate_redeliver: self.counters.redelivered.per_second(now).0,
@@ -63,6 +72,16 @@ impl Task {
         let consumer = self.dispatch.consumers().get(serial)?;
         let attached = self.attached.get_mut(&serial)?;
         let (rate_out, throughput_out) = attached.out.per_second(now);
+        let keys = self.dispatch.keys();
+        let draining = keys.map(|keys| keys.draining(serial)).unwrap_or_default();
+        let draining: Vec<DrainingHash> = draining
+            .into_iter()
+            .map(|draining| DrainingHash {
+                hash: draining.slot.0,
+                unack_msgs: draining.pending,
+                blocked_attempts: draining.waiting as u64,
+            })
+            .collect();
         Some(ConsumerStats {
             consumer_name: consumer.name.clone(),
             available_permits: consumer.permits,
@@ -82,7 +101,11 @@ impl Task {
             last_consumed_timestamp: attached.last_consumed,
             last_consumed_flow_timestamp: attached.last_flow,
             metadata: attached.metadata.clone(),
-            key_hash_ranges: None,
+            draining_hashes_count: draining.len() as u64,
+            draining_hashes_cleared_total: keys.map_or(0, |keys| keys.drained(serial)),
+            draining_hashes_unacked_messages: draining.iter().map(|draining| u64::from(draining.unack_msgs)).sum(),
+            draining_hashes: keys.map(|_| draining),
+            key_hash_range_arrays: keys.map(|keys| keys.slots().ranges_of(serial)),
         })
     }
 
@@ -128,12 +151,13 @@ impl Task {
             active: !self.attached.is_empty(),
             number_of_entries_since_first_not_acked_message: unacknowledged + acks.holes(),
             total_non_contiguous_deleted_messages_range: acks.holes(),
+            standstill: self.watch.standstill().map(|standstill| standstill.to_string()),
             ..Default::default()
         }
     }
 }
 
-fn kind_name(kind: SubType) -> &'static str {
+pub(super) fn kind_name(kind: SubType) -> &'static str {
     match kind {
         SubType::Exclusive => "Exclusive",
         SubType::Shared => "Shared",

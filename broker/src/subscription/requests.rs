@@ -1,6 +1,8 @@
 //! Requests to a subscription that get an answer each.
 use proto::pulsar::command_subscribe::SubType;
 
+use super::report::kind_name;
+use super::slots::{RangeConflict, SlotRange};
 use super::task::{Next, Task};
 use super::{Attach, Command, ConsumerHandle, SubscribeAt, SubscriptionError};
 use crate::cursor::{AckReceipt, AckSet};
@@ -17,14 +19,65 @@ impl Task {
             }));
         }
         let holder = self.attached.values().next().map(|attached| attached.client.outbox.clone());
-        if holder.is_some() && self.dispatch.kind() != attach.kind {
-            return Err(SubscriptionError::Busy { text: "Subscription is of different type", holder });
+        if holder.is_some()
+            && let Some(text) = self.difference(attach)
+        {
+            return Err(SubscriptionError::Busy { text: text.into(), holder });
         }
         if holder.is_some() && attach.kind == SubType::Exclusive {
-            return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected", holder });
+            return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected".into(), holder });
+        }
+        if attach.kind == SubType::KeyShared
+            && let Some(conflict) = self.dispatch.conflict(&attach.keys)
+        {
+            return Err(SubscriptionError::Keys(self.told(conflict)));
         }
         let subscription = self.handle.upgrade().ok_or(SubscriptionError::Closed)?;
         Ok(ConsumerHandle { serial: attach.serial, subscription })
+    }
+
+    /// What a consumer wants otherwise than those who are there, in Apache Pulsar's words.
+    fn difference(&self, attach: &Attach) -> Option<String> {
+        let (active, wanted) = (self.dispatch.kind(), attach.kind);
+        if active != wanted {
+            return Some(format!(
+                "Subscription is of different type. Active subscription type of '{}' is different than the connecting \
+                 consumer's type '{}'.",
+                kind_name(active),
+                kind_name(wanted)
+            ));
+        }
+        let (active, wanted) = (self.dispatch.keys()?.policy(), attach.keys.policy);
+        if active.sticky != wanted.sticky {
+            return Some(format!(
+                "Subscription is of different type. Active subscription key_shared mode of '{}' is different than the \
+                 connecting consumer's key_shared mode '{}'.",
+                active.mode_name(),
+                wanted.mode_name()
+            ));
+        }
+        let text = match (active.out_of_order, wanted.out_of_order) {
+            (false, true) => "does not allow out of order delivery while the connecting consumer allows it.",
+            (true, false) => "allows out of order delivery while the connecting consumer does not allow it.",
+            _ => return None,
+        };
+        Some(format!("Subscription is of different type. Active subscription {text}"))
+    }
+
+    fn told(&self, conflict: RangeConflict) -> String {
+        let range = |range: SlotRange| format!("[{},{}]", range.start(), range.end());
+        match conflict {
+            RangeConflict::Empty => "Ranges for KeyShared policy must not be empty.".into(),
+            RangeConflict::Reversed(one) => format!("Fixed hash range start > end for range: {}", range(one)),
+            RangeConflict::Own(one, other) => {
+                format!("Consumer's own ranges conflict: {} overlaps with {}", range(one), range(other))
+            }
+            RangeConflict::With(serial) => {
+                let name = self.dispatch.consumers().get(serial).map_or("", |consumer| &consumer.name);
+                let address = self.attached.get(&serial).map_or("", |attached| &attached.client.address);
+                format!("Range conflict with consumer Consumer{{consumerName={name}, address={address}}}")
+            }
+        }
     }
 
     pub(super) async fn request(&mut self, command: Command) -> Next {

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::attached::Attached;
 use super::dispatch::{Delivery, Dispatch, Fetch};
-use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, SubscribeAt, SubscriptionHandle};
+use super::watch::Watch;
+use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, Seat, SubscribeAt, SubscriptionHandle};
 use crate::Clock;
 use crate::cursor::{AckSet, CursorLog};
 use crate::log::{LogError, LogReader, StoredEntry};
@@ -29,6 +30,7 @@ pub(crate) struct Setup {
     pub(crate) kind: SubType,
     /// Number of the partition, when the topic is one.
     pub(crate) partition: Option<u32>,
+    pub(crate) seat: Seat,
     pub(crate) start: Start,
     pub(crate) properties: Properties,
     pub(crate) reader: LogReader,
@@ -90,6 +92,7 @@ pub(super) struct Task {
     pub(super) name: Arc<str>,
     pub(super) durable: bool,
     pub(super) partition: Option<u32>,
+    pub(super) seat: Seat,
     pub(super) properties: Properties,
     /// Shared by the reads one after the other, so that each goes on where the last one stopped.
     pub(super) reader: Arc<LogReader>,
@@ -103,6 +106,7 @@ pub(super) struct Task {
     pub(super) cursor_full: bool,
     pub(super) hold_until: Option<Instant>,
     read_again_at: Option<Instant>,
+    pub(super) watch: Watch,
     /// A connection has room again.
     room: Arc<Notify>,
     /// Who waits to hear that the subscription is gone.
@@ -163,6 +167,7 @@ impl Task {
             name: setup.name,
             durable: setup.durable,
             partition: setup.partition,
+            seat: setup.seat,
             properties: setup.properties,
             reader: Arc::new(setup.reader),
             cursor_log: setup.cursor_log,
@@ -174,6 +179,7 @@ impl Task {
             cursor_full: false,
             hold_until: None,
             read_again_at: None,
+            watch: Watch::default(),
             room: Arc::new(Notify::new()),
             finished: None,
         })
@@ -188,7 +194,8 @@ impl Task {
         reading: &mut Option<Reading>,
     ) -> Next {
         let end = *tail.borrow_and_update();
-        self.deliver();
+        let moved = self.deliver();
+        self.watch(moved, end);
         if reading.is_none() && !self.cursor_full && self.read_again_at.is_none() {
             *reading = self.dispatch.wanted(end).map(|fetch| self.read(fetch));
         }
@@ -217,6 +224,7 @@ impl Task {
                 self.dispatch.hold(false);
             }
             () = sleep_until(self.read_again_at), if self.read_again_at.is_some() => self.read_again_at = None,
+            () = sleep_until(self.watch.due()), if self.watch.due().is_some() => self.find_standstill(end),
         }
         Next::GoOn
     }
@@ -245,15 +253,18 @@ impl Task {
         }
     }
 
-    /// Hands over all that can be delivered now: runs for one consumer go to its connection under one lock.
-    fn deliver(&mut self) {
+    /// Hands over all that can be delivered now: runs for one consumer go to its connection under one lock. `false` if there
+    /// was nothing.
+    fn deliver(&mut self) -> bool {
         if self.cursor_full {
-            return;
+            return false;
         }
+        let mut moved = false;
         self.look_for_room();
         let mut run: Vec<Delivery> = Vec::new();
         let now = self.clock.now_ms();
         while let Some(delivery) = self.dispatch.next() {
+            moved = true;
             if run.first().is_some_and(|first| first.consumer != delivery.consumer) {
                 self.hand_over(std::mem::take(&mut run), now);
             }
@@ -263,6 +274,7 @@ impl Task {
             self.hand_over(run, now);
         }
         self.dispatch.rest();
+        moved
     }
 
     fn look_for_room(&mut self) {
@@ -340,7 +352,7 @@ impl Task {
             }
             ConsumerEvent::Acknowledge(ack) => self.acknowledge(serial, *ack, now),
             ConsumerEvent::Redeliver { ids, epoch } => {
-                if ids.is_empty() || self.dispatch.kind() != SubType::Shared {
+                if ids.is_empty() || !self.dispatch.shared() {
                     self.dispatch.redeliver_all(serial, epoch);
                 } else {
                     self.dispatch.redeliver(serial, &ids);

@@ -1,4 +1,6 @@
 //! Why a topic, a producer or a subscription does not do what was asked.
+use std::borrow::Cow;
+
 use proto::TopicName;
 
 use crate::log::LogError;
@@ -24,7 +26,10 @@ pub(crate) enum TopicError {
     ProducerBusy(String),
     /// Another consumer holds the subscription.
     #[error("{0}")]
-    ConsumerBusy(&'static str),
+    ConsumerBusy(Cow<'static, str>),
+    /// The keys that a consumer wants are not to be had.
+    #[error("{0}")]
+    ConsumerKeys(String),
     /// There is no such subscription.
     #[error("Subscription not found")]
     SubscriptionNotFound,
@@ -57,7 +62,8 @@ impl TopicError {
 
     pub(crate) fn from_subscription(error: &SubscriptionError, name: &TopicName) -> Self {
         match error {
-            SubscriptionError::Busy { text, .. } => Self::ConsumerBusy(text),
+            SubscriptionError::Busy { text, .. } => Self::ConsumerBusy(text.clone()),
+            SubscriptionError::Keys(text) => Self::ConsumerKeys(text.clone()),
             SubscriptionError::NotFound => Self::SubscriptionNotFound,
             SubscriptionError::NotAllowed(text) => Self::NotAllowed(text),
             SubscriptionError::ActiveConsumers => Self::ActiveUsers,

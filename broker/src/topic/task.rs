@@ -17,7 +17,7 @@ use crate::log::{Loaded, LogError, Settled, TopicLog};
 use crate::outbox::{NextOwner, Push, Serial};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
-use crate::subscription::{self, Attach, Properties, Setup, Start, SubscribeAt, SubscriptionHandle};
+use crate::subscription::{self, Attach, Properties, Seat, Setup, Start, SubscribeAt, SubscriptionHandle};
 
 /// Commands that may wait for a topic. Each is a burst of one socket at most, so few suffice.
 pub(super) const MAILBOX: usize = 64;
@@ -340,6 +340,7 @@ impl Topic {
             durable,
             kind,
             partition: self.shared.name.partition(),
+            seat: Seat::of(&self.shared.name),
             start,
             properties,
             reader: self.shared.reader.clone(),

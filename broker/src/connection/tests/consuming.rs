@@ -71,7 +71,7 @@ async fn shared_consumers_share_and_what_one_leaves_goes_to_the_other() {
     drop(first);
     for text in ["m1", "m2", "m3"] {
         let (found, command) = second.message().await;
-        assert_eq!((found.as_str(), command.redelivery_count()), (text, 1));
+        assert_eq!((found.as_str(), command.redelivery_count()), (text, 0), "leaving is not giving back");
     }
     let ids = vec![ids[4].clone()];
     second
@@ -117,7 +117,11 @@ async fn an_exclusive_subscription_has_one_consumer_and_kinds_do_not_mix() {
     first.expect(Type::Ping).await;
     first.send(CommandPong {}).await;
     let text = second.expect_error(other, ServerError::ConsumerBusy).await;
-    assert_eq!(text, "Subscription is of different type");
+    assert_eq!(
+        text,
+        "Subscription is of different type. Active subscription type of 'Exclusive' is different than the connecting \
+         consumer's type 'Shared'."
+    );
     first.send(CommandCloseConsumer { consumer_id: 1, request_id: 9, ..Default::default() }).await;
     first.expect_success(9).await;
     second.subscribed("s", SubType::Shared, 1).await;
@@ -221,10 +225,8 @@ async fn a_subscription_is_made_only_where_that_was_asked_for() {
     command.force_topic_creation = Some(false);
     client.send(command).await;
     client.expect_error(0, ServerError::TopicNotFound).await;
-    for (name, kind) in [("", SubType::Shared), ("s", SubType::KeyShared)] {
-        let request_id = client.subscribe(name, kind, 1).await;
-        client.expect_error(request_id, ServerError::NotAllowedError).await;
-    }
+    let request_id = client.subscribe("", SubType::Shared, 1).await;
+    client.expect_error(request_id, ServerError::NotAllowedError).await;
 }
 
 #[tokio::test]
@@ -265,4 +267,73 @@ async fn permits_do_not_wait_behind_acks_in_the_system_of_a_client_that_gathers_
         took < std::time::Duration::from_secs(2),
         "{took:?} for {ROUNDS} rounds; 40 ms for each is the system's wait"
     );
+}
+
+fn key_shared(consumer_id: u64, mode: KeySharedMode, ranges: &[(i32, i32)], loose: bool) -> CommandSubscribe {
+    let hash_ranges = ranges.iter().map(|(start, end)| IntRange { start: *start, end: *end }).collect();
+    let meta =
+        KeySharedMeta { key_shared_mode: mode.into(), hash_ranges, allow_out_of_order_delivery: loose.then_some(true) };
+    CommandSubscribe { key_shared_meta: Some(meta), ..subscription_command("s", SubType::KeyShared, consumer_id) }
+}
+
+/// The texts are Apache Pulsar's.
+#[tokio::test]
+async fn key_shared_consumers_must_want_the_same_and_different_keys() {
+    let broker = Broker::start().await;
+    let mut client = broker.client().await;
+    let mut refused = async |command: CommandSubscribe, error: ServerError| {
+        let request_id = client.request_id();
+        client.send(CommandSubscribe { request_id, ..command }).await;
+        client.expect_error(request_id, error).await
+    };
+    let assign = ServerError::ConsumerAssignError;
+    let text = refused(key_shared(1, KeySharedMode::Sticky, &[], false), assign).await;
+    assert_eq!(text, "Ranges for KeyShared policy must not be empty.");
+    let text = refused(key_shared(1, KeySharedMode::Sticky, &[(5, 1)], false), assign).await;
+    assert_eq!(text, "Fixed hash range start > end for range: [5,1]");
+    let text = refused(key_shared(1, KeySharedMode::Sticky, &[(100, 200), (150, 250)], false), assign).await;
+    assert_eq!(text, "Consumer's own ranges conflict: [100,200] overlaps with [150,250]");
+    let sticky = key_shared(1, KeySharedMode::Sticky, &[(0, 100)], false);
+    client.send(CommandSubscribe { request_id: 900, ..sticky }).await;
+    client.expect_success(900).await;
+    let mut refused = async |command: CommandSubscribe, error: ServerError| {
+        let request_id = client.request_id();
+        client.send(CommandSubscribe { request_id, ..command }).await;
+        client.expect_error(request_id, error).await
+    };
+    let text = refused(key_shared(2, KeySharedMode::Sticky, &[(100, 200)], false), assign).await;
+    assert!(text.starts_with("Range conflict with consumer Consumer{consumerName=c1"), "{text}");
+    let text = refused(key_shared(2, KeySharedMode::Sticky, &[(200, 300)], true), ServerError::ConsumerBusy).await;
+    let loose = "does not allow out of order delivery while the connecting consumer allows it.";
+    assert_eq!(text, format!("Subscription is of different type. Active subscription {loose}"));
+    let text = refused(subscription_command("s", SubType::KeyShared, 2), ServerError::ConsumerBusy).await;
+    assert_eq!(
+        text,
+        "Subscription is of different type. Active subscription key_shared mode of 'STICKY' is different than the connecting \
+         consumer's key_shared mode 'AUTO_SPLIT'."
+    );
+}
+
+#[tokio::test]
+async fn the_watchdog_tells_why_a_subscription_with_permits_and_backlog_stands_still() {
+    let broker = Broker::start().await;
+    let (_producer, _ids) = published(&broker, 3).await;
+    let mut client = broker.client().await;
+    let elsewhere = key_shared(1, KeySharedMode::Sticky, &[(0, 0)], false);
+    client.send(CommandSubscribe { request_id: 900, ..elsewhere }).await;
+    client.expect_success(900).await;
+    client.flow(1, 10).await;
+    client.expect_silence().await;
+    let standstill = async || broker.topic(TOPIC).internal_stats().await.unwrap().cursors["s"].standstill.clone();
+    assert_eq!(standstill().await, None, "not yet");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(standstill().await.as_deref(), Some("the keys of what is left are at other consumers"));
+    tokio::time::resume();
+    let all = key_shared(2, KeySharedMode::Sticky, &[(1, 65_535)], false);
+    client.send(CommandSubscribe { request_id: 901, ..all }).await;
+    client.expect_success(901).await;
+    client.flow(2, 10).await;
+    client.messages(3).await;
+    assert_eq!(standstill().await, None, "it moves again");
 }

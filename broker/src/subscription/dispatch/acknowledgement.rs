@@ -66,11 +66,12 @@ impl Dispatch {
             return None;
         }
         let mark = self.acks.mark();
-        let kept = self.pending.split_off(&mark);
-        for (_, pending) in std::mem::replace(&mut self.pending, kept) {
-            self.settle(pending.consumer, u64::from(pending.messages));
+        let below: Vec<Position> = self.pending.range(..mark).map(|(at, _)| *at).collect();
+        for at in below {
+            self.end_pending(at);
         }
-        self.queued = self.queued.split_off(&mark);
+        let below: Vec<Position> = self.queued.range(..mark).map(|(at, _)| *at).collect();
+        below.into_iter().for_each(|at| self.unqueue(at));
         self.redelivered = self.redelivered.split_off(&mark);
         self.ahead.drop_below(mark);
         self.next = self.next.max(mark);

@@ -4,23 +4,25 @@ use proptest::prelude::*;
 use proto::LedgerId;
 use proto::pulsar::MessageMetadata;
 
+use super::standstill::Standstill;
 use super::*;
 use crate::cursor::AckDelta;
+use crate::log::{Chain, StoredEntry};
 
 /// A topic and its subscription: entries by position, and what each consumer was granted.
-struct Bench {
-    dispatch: Dispatch,
-    chain: Chain,
-    entries: BTreeMap<Position, Bytes>,
-    sizes: BTreeMap<Position, u32>,
-    granted: HashMap<Serial, i64>,
-    delivered: Vec<Delivery>,
+pub(super) struct Bench {
+    pub(super) dispatch: Dispatch,
+    pub(super) chain: Chain,
+    pub(super) entries: BTreeMap<Position, Bytes>,
+    pub(super) granted: HashMap<Serial, i64>,
+    terms: KeyTerms,
     ledger: u64,
 }
 
-fn entry(messages: Option<u32>, marker: bool) -> Bytes {
+fn entry(messages: Option<u32>, marker: bool, key: &str) -> Bytes {
     let metadata = MessageMetadata {
         producer_name: "p".into(),
+        partition_key: Some(key.into()),
         num_messages_in_batch: messages.map(|count| count as i32),
         marker_type: marker.then_some(1),
         ..Default::default()
@@ -29,34 +31,36 @@ fn entry(messages: Option<u32>, marker: bool) -> Bytes {
 }
 
 impl Bench {
-    fn new(kind: SubType) -> Self {
+    pub(super) fn new(kind: SubType) -> Self {
         let mut chain = Chain::new(Vec::new(), LedgerId(0));
         chain.push(LedgerId(1), 0);
         Self {
             dispatch: Dispatch::new(kind, AckSet::at(Position::new(1, 0))),
             chain,
             entries: BTreeMap::new(),
-            sizes: BTreeMap::new(),
             granted: HashMap::new(),
-            delivered: Vec::new(),
+            terms: KeyTerms::default(),
             ledger: 1,
         }
     }
 
     fn publish(&mut self, messages: Option<u32>) -> Position {
-        self.publish_entry(entry(messages, false), messages.unwrap_or(1))
+        self.publish_key(messages, "")
     }
 
-    fn publish_entry(&mut self, bytes: Bytes, messages: u32) -> Position {
+    pub(super) fn publish_key(&mut self, messages: Option<u32>, key: &str) -> Position {
+        self.publish_entry(entry(messages, false, key))
+    }
+
+    fn publish_entry(&mut self, bytes: Bytes) -> Position {
         let number = self.chain.ledger(LedgerId(self.ledger)).expect("listed").entries;
         let position = Position::new(self.ledger, number);
         self.chain.grow(LedgerId(self.ledger), 1, bytes.len() as u64, 0);
         self.entries.insert(position, bytes);
-        self.sizes.insert(position, messages);
         position
     }
 
-    fn roll(&mut self) {
+    pub(super) fn roll(&mut self) {
         let listed = self.chain.ledger(LedgerId(self.ledger)).expect("listed").clone();
         self.chain.seal(LedgerId(self.ledger), listed.entries, listed.bytes, 1);
         self.ledger += 3;
@@ -64,7 +68,7 @@ impl Bench {
     }
 
     /// The first ledgers leave, as they may for a subscription that is not durable whatever it has acknowledged.
-    fn trim(&mut self, count: usize) {
+    pub(super) fn trim(&mut self, count: usize) {
         let sealed = self.chain.ledgers().iter().take_while(|listed| listed.sealed_at.is_some());
         let gone: Vec<LedgerId> = sealed.take(count).map(|listed| listed.ledger).collect();
         self.chain.drop_first(&gone);
@@ -72,38 +76,47 @@ impl Bench {
     }
 
     fn attach(&mut self, serial: u64, priority: i32) {
-        let consumer = Consumer::new(Serial(serial), format!("c{serial}"), priority, None);
-        let kind = self.dispatch.kind();
-        self.dispatch.attach(kind, consumer);
-        self.granted.insert(Serial(serial), 0);
-        self.dispatch.elect(None);
+        self.attach_as(self.dispatch.kind(), &self.terms.clone(), serial, priority);
     }
 
-    fn detach(&mut self, serial: u64) {
+    pub(super) fn attach_as(&mut self, kind: SubType, terms: &KeyTerms, serial: u64, priority: i32) {
+        let consumer = Consumer::new(Serial(serial), format!("c{serial}"), priority, None);
+        self.dispatch.attach(kind, terms, consumer);
+        self.granted.insert(Serial(serial), 0);
+        self.dispatch.elect(Seat::Partition(0));
+    }
+
+    pub(super) fn detach(&mut self, serial: u64) {
         self.dispatch.detach(Serial(serial));
         self.granted.remove(&Serial(serial));
-        self.dispatch.elect(None);
+        self.dispatch.elect(Seat::Partition(0));
     }
 
-    fn flow(&mut self, serial: u64, permits: u32) {
+    pub(super) fn flow(&mut self, serial: u64, permits: u32) {
         self.dispatch.flow(Serial(serial), permits);
         if let Some(granted) = self.granted.get_mut(&Serial(serial)) {
             *granted += i64::from(permits);
         }
     }
 
-    fn ack(&mut self, position: Position) {
+    pub(super) fn ack(&mut self, position: Position) {
         self.dispatch.acknowledge(&position.to_message_id(), &self.chain);
     }
 
     /// Reads and delivers until nothing more can be done, and returns what was delivered.
-    fn drain(&mut self) -> Vec<Delivery> {
+    pub(super) fn drain(&mut self) -> Vec<Delivery> {
+        self.drain_into(|_, _| {})
+    }
+
+    /// As [`Self::drain`], with a look at each delivery.
+    pub(super) fn drain_into(&mut self, mut look: impl FnMut(&Self, &Delivery)) -> Vec<Delivery> {
         let mut all = Vec::new();
         loop {
             while let Some(delivery) = self.dispatch.next() {
                 if let Some(granted) = self.granted.get_mut(&delivery.consumer) {
                     *granted -= i64::from(delivery.messages);
                 }
+                look(self, &delivery);
                 all.push(delivery);
             }
             self.dispatch.rest();
@@ -116,18 +129,18 @@ impl Bench {
             self.dispatch.acknowledge_markers(&self.chain);
             self.check();
         }
-        self.delivered.extend(all.clone());
         self.check();
         all
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let dispatch = &self.dispatch;
+        dispatch.check(&self.chain);
         let mut unacked: HashMap<Serial, u64> = HashMap::new();
         for position in self.entries.keys().copied() {
             let acked = dispatch.acks.contains(position);
             let pending = dispatch.pending.get(&position);
-            let queued = dispatch.queued.contains(&position);
+            let queued = dispatch.queued.contains_key(&position);
             let marker = dispatch.markers.contains(&position);
             let states = usize::from(acked) + usize::from(pending.is_some()) + usize::from(queued);
             if dispatch.shared() && position < dispatch.next && !marker {
@@ -148,8 +161,12 @@ impl Bench {
         dispatch.ahead.check();
     }
 
-    /// Whoever can take gets everything there is.
-    fn assert_not_frozen(&self) {
+    /// Whoever can take gets everything there is (F2).
+    pub(super) fn assert_not_frozen(&self) {
+        assert_ne!(self.dispatch.standstill(self.chain.end()), Some(Standstill::Unexplained));
+        if self.dispatch.keys.is_some() {
+            return; // Keys may be elsewhere: whoever drives it knows more.
+        }
         let takes = self.dispatch.consumers.permits(self.dispatch.shared());
         if 0 < takes && !self.dispatch.is_paused() {
             let next = self.dispatch.acks.next_unacknowledged(self.dispatch.next, &self.chain);
@@ -227,7 +244,7 @@ fn what_a_shared_consumer_leaves_behind_goes_to_others_with_a_count() {
     bench.detach(1);
     bench.flow(2, 10);
     let moved: Vec<_> = bench.drain().iter().map(|d| (d.position, d.redelivery_count)).collect();
-    assert_eq!(moved, [(published[0], 1), (published[2], 1), (published[3], 2)]);
+    assert_eq!(moved, [(published[0], 0), (published[2], 0), (published[3], 1)], "leaving is not giving back");
 }
 
 #[test]
@@ -296,14 +313,37 @@ fn a_batch_acknowledged_in_part_comes_back_with_what_is_left() {
 fn markers_are_acknowledged_and_never_delivered() {
     for kind in [SubType::Shared, SubType::Exclusive] {
         let mut bench = Bench::new(kind);
-        bench.publish_entry(entry(None, true), 1);
+        bench.publish_entry(entry(None, true, ""));
         let message = bench.publish(None);
-        bench.publish_entry(entry(None, true), 1);
+        bench.publish_entry(entry(None, true, ""));
         bench.attach(1, 0);
         bench.flow(1, 10);
         assert_eq!(positions(&bench.drain()), [message]);
         bench.ack(message);
         assert_eq!(bench.dispatch.acks.unacknowledged(&bench.chain), 0);
+    }
+}
+
+#[test]
+fn many_consumers_together_block_a_subscription_until_half_is_acknowledged_or_given_back() {
+    for kind in [SubType::Shared, SubType::KeyShared] {
+        let mut bench = Bench::new(kind);
+        let published: Vec<Position> =
+            (0..300).map(|number| bench.publish_key(Some(1000), &number.to_string())).collect();
+        for serial in 1..=10 {
+            bench.attach(serial, 0);
+            bench.flow(serial, 40_000);
+        }
+        assert_eq!(bench.drain().len(), 200);
+        assert!(bench.dispatch.is_blocked());
+        assert_eq!(bench.dispatch.standstill(bench.chain.end()), Some(Standstill::SubscriptionUnacked));
+        let held: Vec<Position> = bench.dispatch.pending.keys().copied().collect();
+        held[..99].iter().for_each(|position| bench.ack(*position));
+        assert_eq!(bench.drain(), [], "101,000 are still too many");
+        bench.detach(1);
+        assert!(!bench.dispatch.is_blocked());
+        assert!(!bench.drain().is_empty());
+        assert!(bench.dispatch.unacked() <= 200_000 && published.len() == 300);
     }
 }
 
@@ -369,6 +409,30 @@ fn a_subscription_whose_ledger_left_goes_on_behind_it() {
     }
 }
 
+/// N23. Goal: permits stay exact when a batch is larger than they are, and when nothing of what was read may be delivered.
+#[test]
+fn n23_a_batch_of_a_thousand_for_one_permit_and_entries_that_nobody_sees_cost_no_permit_twice() {
+    let mut bench = Bench::new(SubType::Shared);
+    let batch = bench.publish(Some(1000));
+    for _ in 0..50 {
+        bench.publish_entry(entry(None, true, ""));
+    }
+    let last = bench.publish(None);
+    bench.attach(1, 0);
+    bench.flow(1, 1);
+    assert_eq!(positions(&bench.drain()), [batch]);
+    bench.flow(1, 999);
+    assert_eq!(bench.drain(), [], "it has had its thousand");
+    bench.flow(1, 1);
+    assert_eq!(positions(&bench.drain()), [last], "markers take no permits");
+    bench.detach(1);
+    bench.attach(1, 0);
+    assert_eq!(bench.drain(), [], "permits are not inherited");
+    bench.flow(1, 1);
+    assert_eq!(positions(&bench.drain()), [batch], "the lowest first, and one permit is enough");
+    bench.assert_not_frozen();
+}
+
 /// A subscription need not be told: what it asks for next shows it. And it does not ask for ever.
 #[test]
 fn a_read_that_finds_nothing_before_the_end_is_not_repeated() {
@@ -392,7 +456,7 @@ fn a_read_that_finds_nothing_before_the_end_is_not_repeated() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish(Option<u32>),
+    Publish(Option<u32>, u8),
     Roll,
     Trim(usize),
     Attach(u64, i32),
@@ -410,7 +474,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let serial = || 0..4u64;
     prop_oneof![
-        4 => prop_oneof![Just(None), (1..30u32).prop_map(Some)].prop_map(Step::Publish),
+        4 => (prop_oneof![Just(None), (1..30u32).prop_map(Some)], 0..6u8).prop_map(|(size, key)| Step::Publish(size, key)),
         1 => Just(Step::Roll),
         1 => (1..3usize).prop_map(Step::Trim),
         2 => (serial(), 0..2).prop_map(|(serial, priority)| Step::Attach(serial, priority)),
@@ -429,7 +493,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn apply(bench: &mut Bench, step: Step) {
     let nth = |bench: &Bench, at: usize| bench.entries.keys().nth(at).copied().unwrap_or(Position::new(at as u64, 3));
     match step {
-        Step::Publish(messages) => drop(bench.publish(messages)),
+        Step::Publish(messages, key) => drop(bench.publish_key(messages, &format!("k{key}"))),
         Step::Roll => bench.roll(),
         Step::Trim(count) => {
             bench.trim(count);
@@ -448,7 +512,7 @@ fn apply(bench: &mut Bench, step: Step) {
             let id = MessageIdData { ack_set: vec![set], batch_size: Some(3), ..nth(bench, at).to_message_id() };
             bench.dispatch.acknowledge(&id, &bench.chain);
         }
-        Step::Cumulative(at) if bench.dispatch.kind() != SubType::Shared => {
+        Step::Cumulative(at) if !bench.dispatch.shared() => {
             let id = nth(bench, at).to_message_id();
             bench.dispatch.acknowledge_up_to(&id, &bench.chain);
         }
@@ -472,7 +536,9 @@ proptest! {
     /// who can take waits in vain, and in the end everything reaches someone.
     #[test]
     fn no_sequence_of_events_loses_an_entry_or_a_permit(
-        kind in prop_oneof![Just(SubType::Exclusive), Just(SubType::Failover), Just(SubType::Shared)],
+        kind in prop_oneof![
+            Just(SubType::Exclusive), Just(SubType::Failover), Just(SubType::Shared), Just(SubType::KeyShared)
+        ],
         steps in proptest::collection::vec(step(), 1..120),
     ) {
         let mut bench = Bench::new(kind);
@@ -492,3 +558,5 @@ proptest! {
         prop_assert_eq!(bench.dispatch.acks.unacknowledged(&bench.chain), 0, "an entry was never delivered");
     }
 }
+
+mod keyed;

@@ -1,0 +1,109 @@
+//! Why nothing moves, for the watchdog; and what must hold whatever happens.
+use std::fmt;
+
+use proto::Position;
+
+use super::{Consumer, Dispatch, HOLES_MAX};
+use crate::log::Chain;
+
+/// Why a consumer with permits gets nothing although there is a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standstill {
+    /// A new active consumer waits for acknowledgements of the one before.
+    HandOver,
+    /// All consumers together hold too many messages unacknowledged.
+    SubscriptionUnacked,
+    /// Whoever has permits holds too many messages unacknowledged.
+    ConsumerUnacked,
+    /// Acknowledgements have too many gaps between them.
+    Holes,
+    /// The connections of those who have permits do not take what they are sent.
+    Connection,
+    /// Of a Key_Shared subscription: the keys of what is left are still at their consumers before, or belong to consumers
+    /// without permits, or to nobody.
+    Keys,
+    /// As before, and so much of it that nothing new is looked at.
+    LookAhead,
+    /// Entries are not read.
+    Unread,
+    /// The cursor log has too much to write.
+    CursorLog,
+    /// There is no reason: this is a defect.
+    Unexplained,
+}
+
+impl fmt::Display for Standstill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HandOver => "the consumer before may still acknowledge",
+            Self::SubscriptionUnacked => "the subscription has too many unacknowledged messages",
+            Self::ConsumerUnacked => "its consumers have too many unacknowledged messages",
+            Self::Holes => "too many acknowledged messages lie beyond unacknowledged ones",
+            Self::Connection => "clients do not read what they were sent",
+            Self::Keys => "the keys of what is left are at other consumers",
+            Self::LookAhead => "too many messages wait for keys at other consumers",
+            Self::Unread => "entries are not read",
+            Self::CursorLog => "acknowledgements are not written",
+            Self::Unexplained => "for no known reason",
+        })
+    }
+}
+
+impl Dispatch {
+    /// Whether somebody has permits and there is something to deliver. Cheap.
+    pub(crate) fn has_demand(&self, end: Position) -> bool {
+        let active = self.consumers.active();
+        let mut receiving = self.consumers.iter().filter(|consumer| self.shared() || Some(consumer.serial) == active);
+        (self.next < end || !self.queued.is_empty()) && receiving.any(|consumer| 0 < consumer.permits)
+    }
+
+    /// Why nothing is delivered, when [`Self::next`] has nothing to deliver though there is demand.
+    pub(crate) fn standstill(&self, end: Position) -> Option<Standstill> {
+        if !self.has_demand(end) {
+            return None;
+        }
+        let active = self.consumers.active();
+        let with_permits: Vec<&Consumer> = self
+            .consumers
+            .iter()
+            .filter(|consumer| 0 < consumer.permits && (self.shared() || Some(consumer.serial) == active))
+            .collect();
+        Some(if self.held {
+            Standstill::HandOver
+        } else if self.unacked_blocked {
+            Standstill::SubscriptionUnacked
+        } else if HOLES_MAX <= self.acks.holes() {
+            Standstill::Holes
+        } else if with_permits.iter().all(|consumer| consumer.blocked) {
+            Standstill::ConsumerUnacked
+        } else if !with_permits.iter().any(|consumer| consumer.takes()) {
+            Standstill::Connection
+        } else if self.wanted(end).is_some() {
+            Standstill::Unread
+        } else if self.keys.is_none() {
+            Standstill::Unexplained
+        } else if !self.looks_ahead() {
+            Standstill::LookAhead
+        } else if end <= self.next {
+            Standstill::Keys
+        } else {
+            Standstill::Unexplained
+        })
+    }
+
+    /// Panics unless every entry below `next` is acknowledged, pending or queued, and no other is (C4). Not while ledgers
+    /// have left of which the subscription was not told yet.
+    pub(crate) fn check(&self, chain: &Chain) {
+        let below = self.acks.mark()..self.next;
+        let pending =
+            [self.pending.first_key_value(), self.pending.last_key_value()].map(|found| found.map(|(at, _)| at));
+        let queued = [self.queued.first_key_value(), self.queued.last_key_value()].map(|found| found.map(|(at, _)| at));
+        let beyond = pending.into_iter().chain(queued).flatten().find(|at| !below.contains(at));
+        assert!(beyond.is_none(), "{beyond:?} was delivered to nobody, or is acknowledged (C4)");
+        if self.shared() {
+            let entries = chain.count(self.acks.mark(), self.next) - self.acks.holes_below(self.next);
+            let known = self.pending.len() + self.queued.len();
+            assert!(entries == known as u64, "of {entries} unacknowledged entries {known} are known (C4)");
+        }
+    }
+}
