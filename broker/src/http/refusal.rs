@@ -168,9 +168,10 @@ impl From<TopicError> for Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             TopicError::ActiveUsers | TopicError::Refused(_) => StatusCode::PRECONDITION_FAILED,
-            TopicError::ProducerBusy(_) | TopicError::ConsumerBusy(_) | TopicError::SubscriptionExists => {
-                StatusCode::CONFLICT
-            }
+            TopicError::ProducerBusy(_)
+            | TopicError::ProducerFenced(_)
+            | TopicError::ConsumerBusy(_)
+            | TopicError::SubscriptionExists => StatusCode::CONFLICT,
             TopicError::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         };
         Self::new(status, error.to_string())
