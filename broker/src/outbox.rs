@@ -33,11 +33,24 @@ const PROBE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Serial(pub(crate) u64);
 
-/// Who was sent away by the server. The connection forgets it before the client can know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SentAway {
-    Producer { producer_id: u64, serial: Serial },
-    Consumer { consumer_id: u64, serial: Serial },
+/// What a connection is told of its own producers and consumers, before the client can know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The server sent it away: it is forgotten.
+    ProducerSentAway { producer_id: u64, serial: Serial },
+    /// As above.
+    ConsumerSentAway { consumer_id: u64, serial: Serial },
+    /// A producer that waited for others to leave has its turn, or is told why it never will.
+    ProducerTurn { producer_id: u64, serial: Serial, turn: Turn },
+}
+
+/// What became of a producer that waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It may publish.
+    Ready { topic_epoch: u64, last_sequence_id: Option<u64> },
+    /// It is out, for this reason.
+    Fenced(String),
 }
 
 /// Where clients that are sent away go on: a broker that is about to have their topic, or, when there is none to name, wherever a lookup
@@ -116,7 +129,7 @@ struct Queue {
     tail: BytesMut,
     /// Bytes pushed and not written, those that the connection has taken included.
     waiting: usize,
-    sent_away: Vec<SentAway>,
+    news: Vec<News>,
     unconfirmed: HashMap<Serial, usize>,
     unconfirmed_bytes: usize,
     probing: bool,
@@ -165,7 +178,7 @@ impl Outbox {
                 queue.pieces.clear();
                 queue.tail.clear();
             }
-            let wake = !queue.pieces.is_empty() || !queue.tail.is_empty() || !queue.sent_away.is_empty() || 0 < freed;
+            let wake = !queue.pieces.is_empty() || !queue.tail.is_empty() || !queue.news.is_empty() || 0 < freed;
             (result, freed, wake)
         };
         self.0.budget.free(freed);
@@ -244,14 +257,14 @@ impl Outbox {
         self.0.end.cancelled().await;
     }
 
-    /// Moves everything that waits to `writing`, and says who was sent away and whether to ping.
-    pub(crate) fn take(&self, writing: &mut VecDeque<Bytes>) -> (Vec<SentAway>, bool) {
+    /// Moves everything that waits to `writing`, and gives the news and whether to ping.
+    pub(crate) fn take(&self, writing: &mut VecDeque<Bytes>) -> (Vec<News>, bool) {
         let mut queue = self.0.queue.lock();
         writing.append(&mut queue.pieces);
         if !queue.tail.is_empty() {
             writing.push_back(queue.tail.split().freeze());
         }
-        (std::mem::take(&mut queue.sent_away), queue.probing)
+        (std::mem::take(&mut queue.news), queue.probing)
     }
 
     /// Takes `bytes` off the count of what waits.
@@ -329,7 +342,7 @@ impl Push<'_> {
     /// CLOSE_PRODUCER, unasked.
     pub(crate) fn send_producer_away(&mut self, producer_id: u64, serial: Serial, to: &NextOwner) {
         self.write_off(serial);
-        self.queue.sent_away.push(SentAway::Producer { producer_id, serial });
+        self.queue.news.push(News::ProducerSentAway { producer_id, serial });
         let assigned_broker_service_url = to.url();
         let close = CommandCloseProducer {
             producer_id,
@@ -340,9 +353,14 @@ impl Push<'_> {
         self.command(&close.into());
     }
 
+    /// Tells a producer that waited what became of it.
+    pub(crate) fn producer_turn(&mut self, producer_id: u64, serial: Serial, turn: Turn) {
+        self.queue.news.push(News::ProducerTurn { producer_id, serial, turn });
+    }
+
     /// CLOSE_CONSUMER, unasked.
     pub(crate) fn send_consumer_away(&mut self, consumer_id: u64, serial: Serial, to: &NextOwner) {
-        self.queue.sent_away.push(SentAway::Consumer { consumer_id, serial });
+        self.queue.news.push(News::ConsumerSentAway { consumer_id, serial });
         let assigned_broker_service_url = to.url();
         let close = CommandCloseConsumer {
             consumer_id,

@@ -59,6 +59,7 @@ fn topic(error: &TopicError) -> ServerError {
         TopicError::NotOwner(_) | TopicError::Unavailable(_) | TopicError::Storage(_) => ServerError::ServiceNotReady,
         TopicError::ActiveUsers | TopicError::SubscriptionExists | TopicError::Refused(_) => ServerError::MetadataError,
         TopicError::ProducerBusy(_) => ServerError::ProducerBusy,
+        TopicError::ProducerFenced(_) => ServerError::ProducerFenced,
         TopicError::ConsumerBusy(_) => ServerError::ConsumerBusy,
         TopicError::ConsumerKeys(_) => ServerError::ConsumerAssignError,
         TopicError::SubscriptionNotFound => ServerError::SubscriptionNotFound,

@@ -161,7 +161,8 @@ impl Session {
 
     fn send(&mut self, send: &CommandSend, rest: Bytes) -> Result<(), Closed> {
         let (serial, topic) = match self.producers.get(&send.producer_id) {
-            Some(ProducerSlot::Open(producer)) => (producer.serial, &producer.topic),
+            Some(ProducerSlot::Open(producer)) if producer.attached.ready => (producer.serial, &producer.topic),
+            Some(ProducerSlot::Open(_)) => return Err(Closed::Protocol("SEND before its producer's turn")),
             Some(ProducerSlot::Opening { .. }) => return Ok(()), // Sent before it was told it may: dropped, as Pulsar does.
             None if self.is_former(send.producer_id) => return Ok(()),
             None => return Err(Closed::Protocol("SEND for a producer that does not exist")),

@@ -3,8 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto::pulsar::{
-    CommandCloseProducer, CommandProducer, CommandProducerSuccess, CommandSuccess, KeyValue, ProducerAccessMode,
-    ServerError,
+    CommandCloseProducer, CommandProducer, CommandProducerSuccess, CommandSuccess, KeyValue, ServerError,
 };
 use proto::{Domain, TopicName};
 
@@ -12,15 +11,16 @@ use super::errors::{Answer, Fault, answer};
 use super::lookup::version_bytes;
 use super::session::{Done, Session};
 use crate::Context;
-use crate::outbox::{Client, Serial};
-use crate::topic::{AttachProducer, SubscribeAt, TopicError, TopicHandle};
+use crate::outbox::{Client, Serial, Turn};
+use crate::topic::{AttachProducer, ProducerAttached, SubscribeAt, TopicError, TopicHandle};
 
 /// What a client calls by a producer id.
 pub(super) enum ProducerSlot {
-    /// It is being attached. `ends` when it was closed, or its topic has ended, meanwhile.
+    /// It is being attached. `ends` when it was closed, or its topic has ended, meanwhile; `turn` when it was to wait and need not.
     Opening {
         serial: Serial,
         ends: Option<Ends>,
+        turn: Option<Turn>,
     },
     Open(OpenProducer),
 }
@@ -36,8 +36,9 @@ pub(super) enum Ends {
 pub(super) struct OpenProducer {
     pub(super) serial: Serial,
     pub(super) topic: TopicHandle,
-    pub(super) name: String,
+    pub(super) attached: ProducerAttached,
     schema_version: Option<u64>,
+    request_id: u64,
 }
 
 /// What became of a PRODUCER.
@@ -59,7 +60,7 @@ impl Session {
             None => {}
         }
         let (serial, context, client) = (self.serial(), self.house.context.clone(), self.client());
-        self.producers.insert(producer_id, ProducerSlot::Opening { serial, ends: None });
+        self.producers.insert(producer_id, ProducerSlot::Opening { serial, ends: None, turn: None });
         let opening = async move {
             let outcome = open(&context, client, command, serial).await;
             Done::Producer(ProducerOpened { producer_id, request_id, outcome })
@@ -71,11 +72,15 @@ impl Session {
 
     pub(super) fn producer_opened(&mut self, opened: ProducerOpened) {
         let ProducerOpened { producer_id, request_id, outcome } = opened;
-        let Some(ProducerSlot::Opening { ends, .. }) = self.producers.remove(&producer_id) else { return };
+        let Some(ProducerSlot::Opening { ends, turn, .. }) = self.producers.remove(&producer_id) else { return };
         match (outcome, ends) {
             (Ok(producer), None) => {
                 self.outbox.send(success(request_id, &producer));
+                let serial = producer.serial;
                 self.producers.insert(producer_id, ProducerSlot::Open(producer));
+                if let Some(turn) = turn {
+                    self.producer_turn(producer_id, serial, turn);
+                }
             }
             (Ok(producer), Some(ends)) => {
                 self.error(request_id, ServerError::ServiceNotReady, "Producer was closed before it was created");
@@ -120,7 +125,9 @@ impl Session {
 
     pub(super) fn producer_sent_away(&mut self, producer_id: u64, away: Serial) {
         match self.producers.get_mut(&producer_id) {
-            Some(ProducerSlot::Opening { serial, ends }) if *serial == away => *ends = ends.or(Some(Ends::SentAway)),
+            Some(ProducerSlot::Opening { serial, ends, .. }) if *serial == away => {
+                *ends = ends.or(Some(Ends::SentAway))
+            }
             Some(ProducerSlot::Open(producer)) if producer.serial == away => {
                 self.producers.remove(&producer_id);
                 self.note_former(producer_id);
@@ -130,14 +137,40 @@ impl Session {
     }
 }
 
+impl Session {
+    /// A producer that was to wait may publish, or never will.
+    pub(super) fn producer_turn(&mut self, producer_id: u64, of: Serial, what: Turn) {
+        match (self.producers.get_mut(&producer_id), what) {
+            (Some(ProducerSlot::Opening { serial, turn, .. }), what) if *serial == of => *turn = Some(what),
+            (Some(ProducerSlot::Open(producer)), Turn::Ready { topic_epoch, last_sequence_id })
+                if producer.serial == of =>
+            {
+                let attached = &mut producer.attached;
+                (attached.ready, attached.topic_epoch) = (true, Some(topic_epoch));
+                attached.last_sequence_id = last_sequence_id;
+                self.outbox.send(success(producer.request_id, producer));
+            }
+            (Some(ProducerSlot::Open(producer)), Turn::Fenced(text)) if producer.serial == of => {
+                self.outbox.write_off(of);
+                let request_id = producer.request_id;
+                self.producers.remove(&producer_id);
+                self.note_former(producer_id);
+                self.error(request_id, ServerError::ProducerFenced, text);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn success(request_id: u64, producer: &OpenProducer) -> CommandProducerSuccess {
     CommandProducerSuccess {
         request_id,
-        producer_name: producer.name.clone(),
-        last_sequence_id: Some(-1), // Nothing is remembered of earlier sends: there is no deduplication.
+        producer_name: producer.attached.name.clone(),
+        // -1: none is known.
+        last_sequence_id: Some(producer.attached.last_sequence_id.map_or(-1, u64::cast_signed)),
         schema_version: Some(producer.schema_version.map(version_bytes).unwrap_or_default()),
-        topic_epoch: None,
-        producer_ready: Some(true),
+        topic_epoch: producer.attached.topic_epoch,
+        producer_ready: Some(producer.attached.ready),
     }
 }
 
@@ -148,9 +181,6 @@ async fn open(
     serial: Serial,
 ) -> Result<OpenProducer, Answer> {
     let refused = |text: &str| Err((ServerError::NotAllowedError, text.to_string()));
-    if command.producer_access_mode() != ProducerAccessMode::Shared {
-        return refused("Only the Shared access mode is supported yet");
-    }
     if command.txn_enabled() {
         return refused("Transactions are not enabled.");
     }
@@ -165,17 +195,17 @@ async fn open(
             Err(error) => return Err(answer(error.into())),
         }
     }
-    let name = attach(&topic, &client, &command, serial).await.map_err(|error| answer(error.into()))?;
-    Ok(OpenProducer { serial, topic, name, schema_version })
+    let attached = attach(&topic, &client, &command, serial).await.map_err(|error| answer(error.into()))?;
+    Ok(OpenProducer { serial, topic, attached, schema_version, request_id: command.request_id })
 }
 
-/// Attaches, if need be after the connection that holds the name has turned out to be dead.
+/// Attaches, if need be after the connection of whoever is in the way has turned out to be dead.
 async fn attach(
     topic: &TopicHandle,
     client: &Arc<Client>,
     command: &CommandProducer,
     serial: Serial,
-) -> Result<String, TopicError> {
+) -> Result<ProducerAttached, TopicError> {
     let name = command.producer_name.clone().filter(|name| !name.is_empty());
     let mut probed = false;
     loop {
@@ -185,12 +215,14 @@ async fn attach(
             name: name.clone(),
             user_provided: command.user_provided_producer_name() && name.is_some(),
             epoch: command.epoch(),
+            mode: command.producer_access_mode(),
+            topic_epoch: command.topic_epoch,
             client: client.clone(),
             metadata: pairs(&command.metadata),
             reply,
         });
         match attached.await {
-            Ok(attached) => return Ok(attached.name),
+            Ok(attached) => return Ok(attached),
             Err(refused) => match refused.holder.filter(|holder| !probed && !holder.is_same(&client.outbox)) {
                 Some(holder) if !holder.is_alive().await => {
                     holder.end().await;

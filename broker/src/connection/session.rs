@@ -21,7 +21,7 @@ use super::accept::House;
 use super::consumer::{ConsumerOpened, ConsumerSlot};
 use super::inbound::Burst;
 use super::producer::{ProducerOpened, ProducerSlot};
-use crate::outbox::{Client, NextOwner, Outbox, SentAway, Serial};
+use crate::outbox::{Client, News, NextOwner, Outbox, Serial};
 
 /// For CONNECT to arrive.
 const GREETING: Duration = Duration::from_secs(10);
@@ -206,12 +206,13 @@ impl Session {
 
     /// Writes what waits, as far as the socket takes it now.
     fn write(&mut self, stream: &TcpStream) -> Result<(), Closed> {
-        let (sent_away, probing) = self.outbox.take(&mut self.writing);
-        self.forget(&sent_away);
+        let (news, probing) = self.outbox.take(&mut self.writing);
+        self.hear(news);
         if probing && !self.pinged && self.client.is_some() {
             self.pinged = true;
             self.outbox.send(CommandPing {});
-            self.outbox.take(&mut self.writing);
+            let (news, _) = self.outbox.take(&mut self.writing);
+            self.hear(news);
         }
         while !self.writing.is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_PIECES];
@@ -275,7 +276,7 @@ impl Session {
             if let ProducerSlot::Open(producer) = slot
                 && producer.serial == serial
             {
-                tracing::warn!(address = %self.address, producer = producer.name, "closed: its messages are not confirmed in time");
+                tracing::warn!(address = %self.address, producer = producer.attached.name, "closed: its messages are not confirmed in time");
                 producer.topic.detach(serial, None).await;
                 self.outbox.push(|push| push.send_producer_away(*producer_id, serial, &NextOwner::default()));
                 return;
@@ -313,12 +314,13 @@ impl Session {
         }
     }
 
-    /// Forgets those whom topics have sent away, before the client can know.
-    fn forget(&mut self, sent_away: &[SentAway]) {
-        for away in sent_away {
-            match *away {
-                SentAway::Producer { producer_id, serial } => self.producer_sent_away(producer_id, serial),
-                SentAway::Consumer { consumer_id, serial } => self.consumer_sent_away(consumer_id, serial),
+    /// Notes what topics and subscriptions have decided about this client, before it can know.
+    fn hear(&mut self, news: Vec<News>) {
+        for one in news {
+            match one {
+                News::ProducerSentAway { producer_id, serial } => self.producer_sent_away(producer_id, serial),
+                News::ConsumerSentAway { consumer_id, serial } => self.consumer_sent_away(consumer_id, serial),
+                News::ProducerTurn { producer_id, serial, turn } => self.producer_turn(producer_id, serial, turn),
             }
         }
     }

@@ -169,6 +169,7 @@ impl From<TopicError> for Refusal {
             }
             TopicError::ActiveUsers | TopicError::Refused(_) => StatusCode::PRECONDITION_FAILED,
             TopicError::ProducerBusy(_)
+            | TopicError::ProducerFenced(_)
             | TopicError::ConsumerBusy(_)
             | TopicError::ConsumerKeys(_)
             | TopicError::SubscriptionExists => StatusCode::CONFLICT,

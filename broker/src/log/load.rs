@@ -26,6 +26,10 @@ pub(crate) struct Loaded {
     pub trimmer: Trimmer,
     /// For whoever moves its ledgers.
     pub offloader: Offloader,
+    /// For what else is written down of the topic.
+    pub record: RecordOwner,
+    /// Of the producers that have had the topic for themselves.
+    pub producer_epoch: Option<u64>,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -80,8 +84,9 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
     let trimmer = Trimmer::new(owner.clone(), reader.clone(), cursor_log.clone());
     let offloader = Offloader::new(owner.clone(), reader.clone());
-    let log = TopicLog::new(reader, owner, cursor_log.clone());
-    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, created_at: record.created_at })
+    let log = TopicLog::new(reader, owner.clone(), cursor_log.clone());
+    let (created_at, producer_epoch) = (record.created_at, record.producer_epoch);
+    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, record: owner, producer_epoch, created_at })
 }
 
 /// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its

@@ -21,9 +21,12 @@ pub(crate) enum TopicError {
     /// Producers or connected consumers are in the way of a delete without force.
     #[error("Topic has active producers/subscriptions")]
     ActiveUsers,
-    /// A producer of that name is alive on another connection.
-    #[error("Producer with name '{0}' is already connected to topic")]
+    /// A producer is in the way that lives on another connection: of the same name, or with the topic for itself.
+    #[error("{0}")]
     ProducerBusy(String),
+    /// Another producer has the topic for itself, or has had it since: this one stays out for good.
+    #[error("{0}")]
+    ProducerFenced(String),
     /// Another consumer holds the subscription.
     #[error("{0}")]
     ConsumerBusy(Cow<'static, str>),

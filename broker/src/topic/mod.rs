@@ -3,6 +3,8 @@
 //! Owns: the registry of loaded topics, and one task per topic with its tail, its producers and the order of its messages.
 //! Promises: receipts are answered in the order of the sends; a topic is loaded once, however many ask for it.
 //! Never: touches a socket, or lets one topic wait for another.
+mod access; // Who may publish beside whom,
+mod errands;
 mod error;
 mod handle; // What others ask,
 mod offloads;
@@ -15,7 +17,7 @@ pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
 pub(crate) use offloads::OffloadProgress;
-pub(crate) use producers::{AttachProducer, Publish, Refusal};
+pub(crate) use producers::{AttachProducer, ProducerAttached, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
 
 /// Where an existing subscription goes.

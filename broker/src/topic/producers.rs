@@ -1,12 +1,13 @@
-//! The producers of one topic, and what they wait for.
+//! The producers of one topic.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::pulsar::ServerError;
+use proto::pulsar::{ProducerAccessMode, ServerError};
 use tokio::sync::oneshot;
 
 use super::TopicError;
+use super::access::Access;
 use crate::outbox::{Client, NextOwner, Outbox, Serial};
 use crate::rate::Rate;
 use crate::stats::PublisherStats;
@@ -22,18 +23,28 @@ pub(crate) struct AttachProducer {
     pub(crate) user_provided: bool,
     /// Rises each time the client attaches the same producer again.
     pub(crate) epoch: u64,
+    /// Who else may publish meanwhile.
+    pub(crate) mode: ProducerAccessMode,
+    /// The epoch of the topic that an earlier attachment of this producer was told.
+    pub(crate) topic_epoch: Option<u64>,
     pub(crate) client: Arc<Client>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) reply: oneshot::Sender<Result<ProducerAttached, ProducerRefused>>,
 }
 
-/// A producer that is in.
-#[derive(Debug)]
+/// A producer that is in, or waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProducerAttached {
     pub(crate) name: String,
+    /// Rises with each producer that has had the topic for itself.
+    pub(crate) topic_epoch: Option<u64>,
+    /// The highest that is stored of those this name has published, where that is remembered.
+    pub(crate) last_sequence_id: Option<u64>,
+    /// `false`: it waits, and is told by [`News::ProducerTurn`](crate::outbox::News).
+    pub(crate) ready: bool,
 }
 
-/// One that is not. When another holds the name, it may be worth asking whether it still lives.
+/// One that is not. When another is in the way, it may be worth asking whether it still lives.
 #[derive(Debug)]
 pub(crate) struct ProducerRefused {
     pub(crate) error: TopicError,
@@ -67,15 +78,18 @@ pub(super) struct Producer {
     pub(super) name: String,
     user_provided: bool,
     epoch: u64,
+    pub(super) mode: ProducerAccessMode,
     pub(super) client: Arc<Client>,
     metadata: BTreeMap<String, String>,
     pub(super) rate: Rate,
 }
 
+/// All of a topic: those that are in, and in [`access`](super::access) those that wait.
 #[derive(Debug, Default)]
 pub(super) struct Producers {
-    all: HashMap<Serial, Producer>,
-    names: HashMap<String, Serial>,
+    pub(super) all: HashMap<Serial, Producer>,
+    pub(super) names: HashMap<String, Serial>,
+    pub(super) access: Access,
 }
 
 impl Producers {
@@ -83,44 +97,18 @@ impl Producers {
         self.all.get_mut(&serial)
     }
 
-    /// Lets a producer in under `name`. One that attaches again under a name it was given replaces its former self.
-    pub(super) fn attach(&mut self, name: String, attach: AttachProducer) {
-        let refused = match self.names.get(&name).and_then(|serial| self.all.get(serial)) {
-            Some(there) if !succeeds(there, &attach) => Some(ProducerRefused {
-                error: TopicError::ProducerBusy(name.clone()),
-                holder: Some(there.client.outbox.clone()),
-            }),
-            _ => None,
-        };
-        if let Some(refused) = refused {
-            let _ = attach.reply.send(Err(refused));
-            return;
-        }
-        if let Some(former) = self.names.get(&name).copied().and_then(|serial| self.remove(serial)) {
-            former
-                .client
-                .outbox
-                .push(|push| push.send_producer_away(former.producer_id, former.serial, &NextOwner::default()));
-        }
-        let serial = attach.serial;
-        let producer = Producer {
-            serial,
-            producer_id: attach.producer_id,
-            name: name.clone(),
-            user_provided: attach.user_provided,
-            epoch: attach.epoch,
-            client: attach.client,
-            metadata: attach.metadata,
-            rate: Rate::default(),
-        };
-        self.names.insert(name.clone(), serial);
-        self.all.insert(serial, producer);
-        if attach.reply.send(Ok(ProducerAttached { name })).is_err() {
-            self.remove(serial); // The connection is gone.
-        }
+    /// Whoever is in under a name.
+    pub(super) fn named(&self, name: &str) -> Option<&Producer> {
+        self.names.get(name).and_then(|serial| self.all.get(serial))
     }
 
-    pub(super) fn remove(&mut self, serial: Serial) -> Option<Producer> {
+    pub(super) fn insert(&mut self, producer: Producer) {
+        self.names.insert(producer.name.clone(), producer.serial);
+        self.all.insert(producer.serial, producer);
+    }
+
+    /// Takes one out that was in, and nothing else.
+    pub(super) fn take(&mut self, serial: Serial) -> Option<Producer> {
         let producer = self.all.remove(&serial)?;
         self.names.remove(&producer.name);
         Some(producer)
@@ -128,9 +116,11 @@ impl Producers {
 
     /// They attach again, at the next owner.
     pub(super) fn send_everyone_away(&mut self, to: &NextOwner) {
-        for producer in std::mem::take(self).all.into_values() {
-            let Producer { producer_id, serial, .. } = producer;
-            producer.client.outbox.push(|push| push.send_producer_away(producer_id, serial, to));
+        let waiting = self.access.drain().map(|waiting| (waiting.producer_id, waiting.serial, waiting.client));
+        let all = std::mem::take(&mut self.all).into_values();
+        self.names.clear();
+        for (producer_id, serial, client) in all.map(|one| (one.producer_id, one.serial, one.client)).chain(waiting) {
+            client.outbox.push(|push| push.send_producer_away(producer_id, serial, to));
         }
     }
 
@@ -141,15 +131,38 @@ impl Producers {
     }
 }
 
-fn succeeds(there: &Producer, attach: &AttachProducer) -> bool {
-    !there.user_provided && !attach.user_provided && there.epoch < attach.epoch
+impl Producer {
+    pub(super) fn new(name: String, attach: &AttachProducer) -> Self {
+        Self {
+            serial: attach.serial,
+            producer_id: attach.producer_id,
+            name,
+            user_provided: attach.user_provided,
+            epoch: attach.epoch,
+            mode: attach.mode,
+            client: attach.client.clone(),
+            metadata: attach.metadata.clone(),
+            rate: Rate::default(),
+        }
+    }
+
+    /// Whether `attach` is the same producer, come again under the name it was given.
+    pub(super) fn is_succeeded_by(&self, attach: &AttachProducer) -> bool {
+        !self.user_provided && !attach.user_provided && self.epoch < attach.epoch
+    }
+
+    /// CLOSE_PRODUCER, unasked.
+    pub(super) fn send_away(&self) {
+        let (producer_id, serial) = (self.producer_id, self.serial);
+        self.client.outbox.push(|push| push.send_producer_away(producer_id, serial, &NextOwner::default()));
+    }
 }
 
 impl Producer {
     fn stats(&mut self, now_ms: u64) -> PublisherStats {
         let (messages, bytes) = self.rate.per_second(now_ms);
         PublisherStats {
-            access_mode: "Shared".into(),
+            access_mode: self.mode.as_str_name().into(),
             producer_id: self.producer_id,
             msg_rate_in: messages,
             msg_throughput_in: bytes,

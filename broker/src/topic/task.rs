@@ -8,10 +8,11 @@ use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, Messag
 use proto::{LedgerId, Position};
 use tokio::sync::{mpsc, oneshot};
 
+use super::TopicHandle;
+use super::errands::Errands;
 use super::handle::Shared;
-use super::producers::{AttachProducer, ProducerRefused, Producers, Publish, Refusal};
+use super::producers::{AttachProducer, Producers, Publish, Refusal};
 use super::registry::Registry;
-use super::{TopicError, TopicHandle};
 use crate::cursor::CursorLog;
 use crate::log::{Loaded, LogError, Settled, TopicLog};
 use crate::outbox::{NextOwner, Push, Serial};
@@ -21,8 +22,6 @@ use crate::subscription::{self, Attach, Properties, Seat, Setup, Start, Subscrib
 
 /// Commands that may wait for a topic. Each is a burst of one socket at most, so few suffice.
 pub(super) const MAILBOX: usize = 64;
-/// While this much is unconfirmed, no further producers: bookies are away, and each newcomer would bring its own flood.
-const UNCONFIRMED_MAX: usize = 32 * 1024 * 1024;
 /// How long a topic that is closed waits for what is in flight.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -99,12 +98,13 @@ enum What {
     },
 }
 
-struct Topic {
-    shared: Arc<Shared>,
-    registry: Arc<Registry>,
-    log: TopicLog,
+pub(super) struct Topic {
+    pub(super) shared: Arc<Shared>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) log: TopicLog,
     cursor_log: CursorLog,
-    producers: Producers,
+    pub(super) producers: Producers,
+    pub(super) errands: Errands,
     waiting: VecDeque<Waiting>,
     subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
     published: Rate,
@@ -120,7 +120,8 @@ pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>
         registry: registry.clone(),
         log: loaded.log,
         cursor_log: loaded.cursor_log,
-        producers: Producers::default(),
+        producers: Producers::new(loaded.producer_epoch),
+        errands: Errands::new(loaded.record),
         waiting: VecDeque::new(),
         subscriptions: BTreeMap::new(),
         published: Rate::default(),
@@ -135,7 +136,7 @@ pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>
 }
 
 /// Why the task ends.
-enum End {
+pub(super) enum End {
     Close { keep: bool, to: NextOwner },
     Lost,
 }
@@ -153,6 +154,9 @@ impl Topic {
                         break End::Lost;
                     }
                 },
+                errand = self.errands.next() => if let Some(end) = self.ran(errand) {
+                    break end;
+                },
                 count = inbox.recv_many(&mut commands, MAILBOX) => {
                     if count == 0 {
                         break End::Close { keep: true, to: NextOwner::default() }; // The registry and everyone else has let go.
@@ -163,6 +167,7 @@ impl Topic {
                     self.log.flush();
                 }
             }
+            self.run_errands();
         };
         self.end(end, inbox).await;
     }
@@ -273,10 +278,10 @@ impl Topic {
     }
 
     fn answer(&mut self, Waiting { serial, what }: Waiting) {
-        let Some(producer) = self.producers.get_mut(serial) else { return };
         match what {
             What::Append { .. } => {} // Unanswered: the client sends it again.
             What::Refused { sequence_id, bytes, refusal } => {
+                let Some(producer) = self.producers.get_mut(serial) else { return };
                 let producer_id = producer.producer_id;
                 let Refusal { error, text: message } = refusal;
                 let error = CommandSendError { producer_id, sequence_id, error: error.into(), message };
@@ -294,16 +299,6 @@ impl Topic {
                 }
             }
         }
-    }
-
-    fn attach(&mut self, attach: AttachProducer) {
-        if UNCONFIRMED_MAX <= self.log.unconfirmed_bytes() {
-            let error = TopicError::Unavailable(self.shared.name.clone());
-            let _ = attach.reply.send(Err(ProducerRefused { error, holder: None }));
-            return;
-        }
-        let name = attach.name.clone().unwrap_or_else(|| self.registry.producer_name());
-        self.producers.attach(name, attach);
     }
 
     // Subscriptions.
@@ -378,8 +373,9 @@ impl Topic {
         inbox.close();
         // What still comes in is not answered: those who sent it are sent away below, and come again.
         while inbox.try_recv().is_ok() {}
+        let in_good_order = self.errands.finish(SETTLE).await;
         let (keep, to) = match end {
-            End::Close { keep: true, to } => (self.settle().await, to),
+            End::Close { keep: true, to } => (in_good_order && self.settle().await, to),
             End::Close { keep: false, to } => (false, to),
             End::Lost => (false, NextOwner::default()),
         };

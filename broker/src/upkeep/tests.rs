@@ -268,6 +268,8 @@ async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
         name: None,
         user_provided: false,
         epoch: 0,
+        mode: proto::pulsar::ProducerAccessMode::Shared,
+        topic_epoch: None,
         client,
         metadata: BTreeMap::new(),
         reply,

@@ -1,4 +1,5 @@
 //! Connections driven frame by frame over loopback, with topics in memory.
+mod access_modes;
 mod consuming;
 mod greeting;
 mod hostile;

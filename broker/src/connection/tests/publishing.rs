@@ -160,9 +160,7 @@ async fn producers_that_ask_for_what_is_not_built_are_told_so() {
     let broker = Broker::start().await;
     let mut client = broker.client().await;
     let base = CommandProducer { topic: TOPIC.into(), request_id: 1, ..Default::default() };
-    let exclusive = ProducerAccessMode::Exclusive.into();
     for (command, code) in [
-        (CommandProducer { producer_access_mode: Some(exclusive), ..base.clone() }, ServerError::NotAllowedError),
         (CommandProducer { txn_enabled: Some(true), ..base.clone() }, ServerError::NotAllowedError),
         (CommandProducer { topic: "http://a/b/c".into(), ..base.clone() }, ServerError::InvalidTopicName),
         (CommandProducer { topic: "nobody/nowhere/x".into(), ..base.clone() }, ServerError::TopicNotFound),
