@@ -6,6 +6,7 @@ use prost::Message;
 use proto::records::{NamespaceRecord, PartitionedTopicRecord, TopicRecord};
 use proto::{Domain, NamespaceName, TopicName, keys};
 
+use super::listing::{Listing, partitioned_prefix};
 use super::{ChangeError, NamespaceError, Namespaces, TopicMode, decode, partitions_max};
 use crate::policies;
 
@@ -87,6 +88,11 @@ impl Namespaces {
         Ok(names.into_iter().map(|name| format!("persistent://{namespace}/{name}")).collect())
     }
 
+    /// Tells of every stored topic that comes into being or goes, whichever broker it is used at.
+    pub(crate) async fn watch_topics(&self, namespace: &NamespaceName) -> Result<Listing, NamespaceError> {
+        Ok(self.listings.watch(namespace).await?)
+    }
+
     /// Names of a namespace's partitioned topics, sorted.
     pub(crate) async fn partitioned_topics(&self, namespace: &NamespaceName) -> Result<Vec<TopicName>, NamespaceError> {
         self.require_namespace(namespace).await?;
@@ -97,7 +103,7 @@ impl Namespaces {
         &self,
         namespace: &NamespaceName,
     ) -> Result<BTreeMap<TopicName, PartitionedTopicRecord>, Error> {
-        let prefix = format!("{}{}/", keys::partitioned_topics(namespace), Domain::Persistent.as_str());
+        let prefix = partitioned_prefix(namespace);
         let mut found = BTreeMap::new();
         for record in self.metadata.list_all(&prefix).await? {
             let local = record.key.as_str().strip_prefix(&prefix).unwrap_or_default();
@@ -176,4 +182,21 @@ impl Namespaces {
         self.metadata.commit(Transaction::new(operations)).await?;
         Ok(())
     }
+}
+
+/// Whether a topic is one that Apache Pulsar keeps its own records in. None is made here; whoever brings one along from there does
+/// not want it read by patterns.
+pub(crate) fn is_system_topic(topic: &str) -> bool {
+    const NAMES: [&str; 4] = [
+        "__change_events",
+        "__transaction_buffer_snapshot",
+        "__transaction_buffer_snapshot_segments",
+        "__transaction_buffer_snapshot_indexes",
+    ];
+    let local = topic.rsplit('/').next().unwrap_or(topic);
+    let (local, _) = local.split_once("-partition-").unwrap_or((local, ""));
+    NAMES.contains(&local)
+        || local == "transaction_coordinator_assign"
+        || local.starts_with("__transaction_log_")
+        || local.ends_with("__transaction_pending_ack")
 }

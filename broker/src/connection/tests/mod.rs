@@ -2,6 +2,7 @@
 mod consuming;
 mod greeting;
 mod hostile;
+mod listing;
 mod publishing;
 mod requests;
 
@@ -58,7 +59,7 @@ impl Broker {
         let address = listener.local_addr().unwrap();
         let clock = Clock::runtime(1_700_000_000_000);
         let context = context(config, standalone, store, address, clock).await;
-        for topic in [TOPIC, "persistent://public/default/__system"] {
+        for topic in [TOPIC, "persistent://public/default/__change_events"] {
             context.ownership.lookup(&name(topic)).await.unwrap(); // As clients do: it takes the bundle.
         }
         let drain = Drain::new();
