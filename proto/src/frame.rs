@@ -138,6 +138,10 @@ envelope! {
     EndTxnOnPartitionResponse end_txn_on_partition_response CommandEndTxnOnPartitionResponse,
     EndTxnOnSubscriptionResponse end_txn_on_subscription_response CommandEndTxnOnSubscriptionResponse,
     TcClientConnectResponse tc_client_connect_response CommandTcClientConnectResponse,
+    WatchTopicList watch_topic_list CommandWatchTopicList,
+    WatchTopicListSuccess watch_topic_list_success CommandWatchTopicListSuccess,
+    WatchTopicUpdate watch_topic_update CommandWatchTopicUpdate,
+    WatchTopicListClose watch_topic_list_close CommandWatchTopicListClose,
 }
 
 #[cfg(test)]

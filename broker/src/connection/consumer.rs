@@ -68,7 +68,7 @@ impl Session {
         }
     }
 
-    fn succeed(&self, request_id: u64) {
+    pub(super) fn succeed(&self, request_id: u64) {
         self.outbox.send(CommandSuccess { request_id, schema: None });
     }
 

@@ -39,6 +39,7 @@ impl Session {
             max_message_size: Some(i32::try_from(self.message_bytes_max()).unwrap_or(i32::MAX)),
             feature_flags: Some(FeatureFlags {
                 supports_partial_producer: Some(true),
+                supports_topic_watchers: Some(true),
                 supports_get_partitioned_metadata_without_auto_creation: Some(true),
                 ..Default::default()
             }),

@@ -132,6 +132,8 @@ impl Session {
             Type::Lookup => self.lookup(command.lookup_topic.ok_or(missing)?),
             Type::PartitionedMetadata => self.partition_metadata(command.partition_metadata.ok_or(missing)?),
             Type::GetTopicsOfNamespace => self.topics_of_namespace(command.get_topics_of_namespace.ok_or(missing)?),
+            Type::WatchTopicList => self.watch_topics(command.watch_topic_list.ok_or(missing)?),
+            Type::WatchTopicListClose => self.close_watcher(&command.watch_topic_list_close.ok_or(missing)?),
             Type::GetSchema => self.get_schema(command.get_schema.ok_or(missing)?),
             Type::GetOrCreateSchema => self.get_or_create_schema(command.get_or_create_schema.ok_or(missing)?),
             Type::Producer => self.open_producer(command.producer.ok_or(missing)?),

@@ -1,23 +1,21 @@
-//! Who serves a topic, what a namespace holds, and schemas.
+//! Who serves a topic, how many partitions it has, and its schemas.
 use std::sync::Arc;
 
-use proto::pulsar::command_get_topics_of_namespace::Mode;
+use proto::TopicName;
 use proto::pulsar::{
     BaseCommand, CommandGetOrCreateSchema, CommandGetOrCreateSchemaResponse, CommandGetSchema,
-    CommandGetSchemaResponse, CommandGetTopicsOfNamespace, CommandGetTopicsOfNamespaceResponse, CommandLookupTopic,
-    CommandLookupTopicResponse, CommandPartitionedTopicMetadata, CommandPartitionedTopicMetadataResponse, KeyValue,
-    Schema, ServerError, command_lookup_topic_response, command_partitioned_topic_metadata_response,
+    CommandGetSchemaResponse, CommandLookupTopic, CommandLookupTopicResponse, CommandPartitionedTopicMetadata,
+    CommandPartitionedTopicMetadataResponse, KeyValue, Schema, ServerError, command_lookup_topic_response,
+    command_partitioned_topic_metadata_response,
 };
 use proto::records::SchemaRecord;
-use proto::{NamespaceName, TopicName};
 
 use super::errors::{Answer, Fault, answer, answer_to_lookup};
 use super::session::{Done, Session};
 use crate::Context;
-use crate::namespaces::{NamespaceError, TopicMode};
 use crate::ownership::Owner;
 
-fn done(command: impl Into<BaseCommand>) -> Done {
+pub(super) fn done(command: impl Into<BaseCommand>) -> Done {
     Done::Answer(Box::new(command.into()))
 }
 
@@ -78,27 +76,6 @@ impl Session {
                     ..Default::default()
                 },
             })
-        });
-    }
-
-    pub(super) fn topics_of_namespace(&mut self, asked: CommandGetTopicsOfNamespace) {
-        let context = self.house.context.clone();
-        self.request(asked.request_id, async move {
-            let request_id = asked.request_id;
-            match topics(&context, &asked).await.map_err(answer) {
-                Ok(topics) => {
-                    let hash = topics_hash(&topics);
-                    let changed = asked.topics_hash.as_ref() != Some(&hash);
-                    done(CommandGetTopicsOfNamespaceResponse {
-                        request_id,
-                        topics: if changed { topics } else { Vec::new() },
-                        filtered: Some(false), // Patterns are the client's to apply.
-                        topics_hash: Some(hash),
-                        changed: Some(changed),
-                    })
-                }
-                Err((error, message)) => done(proto::pulsar::CommandError { request_id, error: error.into(), message }),
-            }
         });
     }
 
@@ -182,29 +159,6 @@ async fn owner(context: &Context, lookup: &CommandLookupTopic) -> Result<(String
     Ok((format!("pulsar://{broker}"), proxied))
 }
 
-/// Sorted, without those that belong to the system. A namespace that does not exist has none.
-async fn topics(context: &Context, asked: &CommandGetTopicsOfNamespace) -> Result<Vec<String>, Fault> {
-    let namespace: NamespaceName = asked.namespace.parse()?;
-    let mode = match asked.mode() {
-        Mode::Persistent => TopicMode::Persistent,
-        Mode::NonPersistent => TopicMode::NonPersistent,
-        Mode::All => TopicMode::All,
-    };
-    let mut topics = match context.namespaces.topics(&namespace, mode).await {
-        Err(NamespaceError::NamespaceNotFound) => Vec::new(),
-        topics => topics?,
-    };
-    topics.retain(|topic| !topic.rsplit('/').next().is_some_and(|local| local.starts_with("__")));
-    topics.sort();
-    Ok(topics)
-}
-
-/// As clients compute it: CRC32C of the sorted names, printed byte by byte from the lowest.
-fn topics_hash(sorted: &[String]) -> String {
-    let hash = crc32c::crc32c(sorted.join(",").as_bytes());
-    hash.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 async fn schema(context: &Context, asked: &CommandGetSchema) -> Result<SchemaRecord, Answer> {
     let name: TopicName = asked.topic.parse().map_err(|error: proto::TopicNameError| answer(error.into()))?;
     let version = match asked.schema_version.as_deref() {
@@ -228,17 +182,4 @@ fn to_schema(record: SchemaRecord) -> Schema {
         record.properties.into_iter().map(|(key, value)| KeyValue { key, value }).collect();
     properties.sort_by(|a, b| a.key.cmp(&b.key));
     Schema { name: record.name, schema_data: record.data, r#type: record.r#type, properties }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_of_topics_has_its_lowest_byte_first() {
-        assert_eq!(topics_hash(&[]), "00000000");
-        let value = crc32c::crc32c(b"a,b");
-        let expected = format!("{:08x}", value.swap_bytes());
-        assert_eq!(topics_hash(&["a".into(), "b".into()]), expected);
-    }
 }

@@ -8,6 +8,7 @@ mod consumer;
 mod errors;
 mod greeting;
 mod inbound;
+mod listing;
 mod lookup;
 mod producer;
 mod refused;

@@ -50,16 +50,6 @@ impl Session {
                 self.error(request_id, ServerError::NotAllowedError, "Seek is not supported yet");
                 return Ok(());
             }
-            Type::WatchTopicList => {
-                let request_id = command.watch_topic_list.as_ref().map_or(u64::MAX, |watch| watch.request_id);
-                self.error(request_id, ServerError::NotAllowedError, "Topic watchers are not supported yet");
-                return Ok(());
-            }
-            Type::WatchTopicListClose => {
-                let request_id = command.watch_topic_list_close.as_ref().map_or(u64::MAX, |watch| watch.request_id);
-                self.outbox.send(proto::pulsar::CommandSuccess { request_id, schema: None });
-                return Ok(());
-            }
             Type::AuthResponse => return Ok(()), // Nobody asked; nothing is checked.
             kind if 70 <= kind as i32 => {
                 self.refuse_unknown(kind as i32, bytes);

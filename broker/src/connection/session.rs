@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::accept::House;
 use super::consumer::{ConsumerOpened, ConsumerSlot};
 use super::inbound::Burst;
+use super::listing::{WatcherOpened, WatcherSlot};
 use super::producer::{ProducerOpened, ProducerSlot};
 use crate::outbox::{Client, News, NextOwner, Outbox, Serial};
 
@@ -74,6 +75,7 @@ pub(super) enum Done {
     Answer(Box<BaseCommand>),
     Producer(ProducerOpened),
     Consumer(ConsumerOpened),
+    Watcher(WatcherOpened),
     Unsubscribed {
         request_id: u64,
         consumer_id: u64,
@@ -96,6 +98,7 @@ pub(super) struct Session {
     pub(super) stranger: Option<OwnedSemaphorePermit>,
     pub(super) producers: HashMap<u64, ProducerSlot>,
     pub(super) consumers: HashMap<u64, ConsumerSlot>,
+    pub(super) watchers: HashMap<u64, WatcherSlot>,
     /// Producers that were closed lately.
     former: HashMap<u64, Instant>,
     pub(super) requests: FuturesUnordered<Request>,
@@ -120,6 +123,7 @@ impl Session {
             stranger: Some(stranger),
             producers: HashMap::new(),
             consumers: HashMap::new(),
+            watchers: HashMap::new(),
             former: HashMap::new(),
             requests: FuturesUnordered::new(),
             burst: Burst::default(),
@@ -307,6 +311,7 @@ impl Session {
             Done::Answer(command) => self.outbox.send(*command),
             Done::Producer(opened) => self.producer_opened(opened),
             Done::Consumer(opened) => self.consumer_opened(opened),
+            Done::Watcher(opened) => self.watcher_opened(opened),
             Done::Unsubscribed { request_id, consumer_id, serial } => {
                 self.unsubscribed(request_id, consumer_id, serial);
             }
@@ -368,6 +373,7 @@ impl Session {
     }
 
     async fn take_leave(&mut self) {
+        self.watchers.clear();
         for (_, slot) in self.producers.extract_if(|_, slot| matches!(slot, ProducerSlot::Open(_))).collect::<Vec<_>>()
         {
             if let ProducerSlot::Open(producer) = slot {

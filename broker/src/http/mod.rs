@@ -16,7 +16,9 @@ mod names;
 mod offload;
 mod partitioned;
 mod policies;
+mod quotas;
 mod schemas;
+mod settings;
 mod topics;
 
 #[cfg(test)]
@@ -67,18 +69,6 @@ pub(crate) fn starting() -> impl axum::response::IntoResponse {
 }
 
 fn admin() -> Router<Pages> {
-    let clusters = Router::new()
-        .route("/clusters", get(clusters::list))
-        .route("/clusters/{cluster}", get(clusters::read).put(clusters::create))
-        .route("/brokers", get(clusters::brokers))
-        .route("/brokers/health", get(clusters::health))
-        .route("/brokers/ready", get(clusters::health))
-        .route("/brokers/version", get(clusters::version))
-        .route("/brokers/leaderBroker", get(clusters::leader))
-        .route("/brokers/{cluster}", get(clusters::brokers))
-        .route("/brokers/{cluster}/{broker}/ownedNamespaces", get(clusters::owned))
-        .route("/bookies/all", get(bookies::all))
-        .route("/bookies/racks-info", get(bookies::racks));
     let names = Router::new()
         .route("/tenants", get(names::tenants))
         .route(
@@ -96,6 +86,16 @@ fn admin() -> Router<Pages> {
         .route("/namespaces/{tenant}/{namespace}/{bundle}/unload", put(bundles::unload))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/split", put(bundles::split))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/topicHashPositions", get(bundles::positions))
+        .route(
+            "/namespaces/{tenant}/{namespace}/backlogQuota",
+            post(quotas::set_of_namespace).delete(quotas::clear_of_namespace),
+        )
+        .route(
+            "/namespaces/{tenant}/{namespace}/property/{key}",
+            get(quotas::show_property).delete(quotas::remove_property),
+        )
+        .route("/namespaces/{tenant}/{namespace}/property/{key}/{value}", put(quotas::put_property))
+        .route("/namespaces/{tenant}/{namespace}/replication", get(quotas::replication).post(quotas::set_replication))
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
@@ -113,8 +113,40 @@ fn admin() -> Router<Pages> {
         .route("/geminga/load", get(bundles::load))
         .route("/geminga/moves", get(bundles::moves))
         .route("/geminga/bundles/{tenant}/{namespace}/{bundle}/expect", put(bundles::expect));
-    let paths = Router::new().merge(clusters).merge(names).merge(ours).merge(persistent()).merge(non_persistent());
+    let paths = Router::new()
+        .merge(clusters_and_brokers())
+        .merge(names)
+        .merge(ours)
+        .merge(persistent())
+        .merge(non_persistent());
     Router::new().nest("/admin/v2", paths)
+}
+
+fn clusters_and_brokers() -> Router<Pages> {
+    Router::new()
+        .route("/clusters", get(clusters::list))
+        .route("/clusters/{cluster}", get(clusters::read).put(clusters::create))
+        .route("/brokers", get(clusters::brokers))
+        .route("/brokers/health", get(clusters::health))
+        .route("/brokers/ready", get(clusters::health))
+        .route("/brokers/version", get(clusters::version))
+        .route("/brokers/configuration", get(settings::dynamic))
+        .route("/brokers/configuration/values", get(settings::changed))
+        .route("/brokers/configuration/runtime", get(settings::running))
+        .route("/brokers/configuration/{name}", delete(settings::forget))
+        .route("/brokers/configuration/{name}/{value}", post(settings::change))
+        .route("/resource-quotas", get(settings::quota))
+        .route("/resourcegroups", get(settings::groups))
+        .route("/resourcegroups/{group}", get(settings::group))
+        .route("/clusters/{cluster}/failureDomains", get(settings::failure_domains))
+        .route("/clusters/{cluster}/namespaceIsolationPolicies", get(settings::isolation))
+        .route("/functions/{*rest}", any(settings::no_functions))
+        .route("/worker/{*rest}", any(settings::no_functions))
+        .route("/brokers/leaderBroker", get(clusters::leader))
+        .route("/brokers/{cluster}", get(clusters::brokers))
+        .route("/brokers/{cluster}/{broker}/ownedNamespaces", get(clusters::owned))
+        .route("/bookies/all", get(bookies::all))
+        .route("/bookies/racks-info", get(bookies::racks))
 }
 
 fn persistent() -> Router<Pages> {
@@ -136,8 +168,10 @@ fn persistent() -> Router<Pages> {
             "/partitions",
             get(partitioned::read).put(partitioned::create).post(partitioned::grow).delete(partitioned::delete),
         )
+        .route("/createMissedPartitions", post(settings::create_missed_partitions))
         .route("/partitioned-stats", get(partitioned::stats))
         .route("/partitioned-internalStats", get(partitioned::internal_stats))
+        .route("/backlogQuota", post(quotas::set_of_topic).delete(quotas::clear_of_topic))
         .merge(policies::of_topics())
         .route("/{*feature}", any(topics::not_built));
     Router::new()

@@ -36,6 +36,9 @@ fn tenant_change(body: &Bytes) -> Result<TenantChange, Refusal> {
     }
     let missing = || Refusal::new(StatusCode::PRECONDITION_FAILED, "TenantInfo is null");
     let tenant: Tenant = body::parse(body)?.ok_or_else(missing)?;
+    if tenant.allowed_clusters.is_none() {
+        return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "Clusters cannot be null"));
+    }
     Ok(TenantChange {
         admin_roles: tenant.admin_roles.unwrap_or_default(),
         allowed_clusters: tenant.allowed_clusters.unwrap_or_default(),
@@ -87,7 +90,7 @@ pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespac
         "is_allow_auto_update_schema": true, "schema_validation_enforced": false, "subscription_types_enabled": [],
         "properties": {}, "migrated": false, "clusterThatCanDeleteNamespace": cluster,
     });
-    for (name, value) in policies::shown_of_namespace(&set) {
+    for (name, value) in policies::shown_of_namespace(&set, cluster) {
         shown[name] = value;
     }
     shown["bundles"] = bundles_json(&record.boundaries);

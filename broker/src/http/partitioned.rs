@@ -152,7 +152,11 @@ pub(super) async fn internal_stats(
 }
 
 impl Pages {
-    async fn create_partitions(&self, topic: &TopicName, numbers: std::ops::Range<u32>) -> Result<(), Refusal> {
+    pub(super) async fn create_partitions(
+        &self,
+        topic: &TopicName,
+        numbers: std::ops::Range<u32>,
+    ) -> Result<(), Refusal> {
         let made = futures::stream::iter(numbers).map(|number| async move {
             crate::log::create(&self.log, &topic.with_partition(number), Default::default()).await
         });

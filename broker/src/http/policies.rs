@@ -2,7 +2,7 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use proto::records::PoliciesRecord;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::body::{self, done, json};
 use super::topics::{namespace_name, persistent};
 use super::{Answer, Pages, Refusal};
-use crate::policies::{Level, LevelPage, PoliciesError, Policy, PolicyError, TABLE, Verb};
+use crate::policies::{Level, LevelPage, PoliciesError, Policy, PolicyError, Unset, Verb, table};
 
 type NamespaceParts = (String, String);
 type TopicParts = (String, String, String);
@@ -20,11 +20,11 @@ type TopicParts = (String, String, String);
 /// Below `/namespaces`.
 pub(super) fn of_namespaces() -> Router<Pages> {
     let mut router = Router::new();
-    for policy in &TABLE {
+    for policy in table() {
         let Some(page) = policy.of_namespace else { continue };
         let show = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>| async move {
             let record = pages.context.policies.set_at(&namespace_level(&path)?).await;
-            Ok::<_, Refusal>(shown(policy.show(&record.map_err(|error| of_namespace(error, READING))?)))
+            Ok::<_, Refusal>(shown(&page, policy.show(&record.map_err(|error| of_namespace(error, READING))?)))
         };
         let set = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>, body: Bytes| async move {
             let value = given(&page, &body)?;
@@ -55,13 +55,20 @@ pub(super) fn of_namespaces() -> Router<Pages> {
 /// Below a topic.
 pub(super) fn of_topics() -> Router<Pages> {
     let mut router = Router::new();
-    for policy in &TABLE {
+    for policy in table() {
         let Some(page) = policy.of_topic else { continue };
         let show = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>| async move {
-            show_of_topic(&pages, policy, &path, &query).await
+            show_of_topic(&pages, policy, &page, &path, &query).await
         };
-        let set = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>, body: Bytes| async move {
-            let value = given(&page, &body)?;
+        let set = move |State(pages): State<Pages>,
+                        Path(path): Path<TopicParts>,
+                        query: Query<Asked>,
+                        uri: Uri,
+                        body: Bytes| async move {
+            let value = match page.parameter {
+                Some(name) => parameter(&uri, name),
+                None => given(&page, &body)?,
+            };
             change_of_topic(&pages, &path, &query, |record| policy.set(record, &value)).await?;
             Ok::<_, Refusal>(changed_as(&page))
         };
@@ -112,19 +119,19 @@ fn is_true(text: Option<&String>) -> bool {
     text.is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
-async fn show_of_topic(pages: &Pages, policy: &Policy, path: &TopicParts, asked: &Asked) -> Answer {
+async fn show_of_topic(pages: &Pages, policy: &Policy, page: &LevelPage, path: &TopicParts, asked: &Asked) -> Answer {
     let level = topic_level(path)?;
     let policies = &pages.context.policies;
     let record = match policies.set_at(&level).await {
         Ok(record) => record,
         Err(error) => return Err(of_topic(pages, &level, error).await),
     };
-    let Level::Topic(topic) = &level else { return Ok(shown(Value::Null)) };
+    let Level::Topic(topic) = &level else { return Ok(shown(page, Value::Null)) };
     if is_true(asked.applied.as_ref()) {
-        return Ok(shown(policy.show_applied(&policies.effective(topic).await?)));
+        return Ok(shown(page, policy.show_applied(&policies.effective(topic).await?)));
     }
     // There is one cluster: nothing is set for several.
-    Ok(shown(if is_true(asked.is_global.as_ref()) { Value::Null } else { policy.show(&record) }))
+    Ok(shown(page, if is_true(asked.is_global.as_ref()) { Value::Null } else { policy.show(&record) }))
 }
 
 async fn change_of_topic(
@@ -143,9 +150,13 @@ async fn change_of_topic(
     }
 }
 
-/// Nothing set is an empty answer.
-fn shown(value: Value) -> Response {
-    if value.is_null() { StatusCode::OK.into_response() } else { json(value) }
+fn shown(page: &LevelPage, value: Value) -> Response {
+    match page.unset {
+        _ if !value.is_null() => json(value),
+        Unset::Empty => StatusCode::OK.into_response(),
+        Unset::NoContent => done(),
+        Unset::Json(text) => json(serde_json::from_str::<Value>(text).unwrap_or_default()),
+    }
 }
 
 fn changed_as(page: &LevelPage) -> Response {
@@ -165,11 +176,18 @@ fn given(page: &LevelPage, body: &Bytes) -> Result<Value, Refusal> {
     Ok(body::parse(body)?.unwrap_or(Value::Null))
 }
 
-fn namespace_level((tenant, namespace): &NamespaceParts) -> Result<Level, Refusal> {
+/// What the query says; nothing is like `null`.
+fn parameter(uri: &Uri, name: &str) -> Value {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let mut found = pairs.filter(|(key, _)| *key == name);
+    found.next().map_or(Value::Null, |(_, value)| Value::from(value))
+}
+
+pub(super) fn namespace_level((tenant, namespace): &NamespaceParts) -> Result<Level, Refusal> {
     Ok(Level::Namespace(namespace_name(tenant, namespace)?))
 }
 
-fn topic_level((tenant, namespace, local): &TopicParts) -> Result<Level, Refusal> {
+pub(super) fn topic_level((tenant, namespace, local): &TopicParts) -> Result<Level, Refusal> {
     let topic = persistent(tenant, namespace, local)?;
     if topic.partition().is_some() {
         let reason = "Not allowed to set/get topic policy for a partition";
@@ -179,16 +197,16 @@ fn topic_level((tenant, namespace, local): &TopicParts) -> Result<Level, Refusal
 }
 
 /// What is said when a policy of no namespace is read.
-const READING: &str = "Namespace does not exist";
+pub(super) const READING: &str = "Namespace does not exist";
 
-fn of_namespace(error: PoliciesError, missing: &str) -> Refusal {
+pub(super) fn of_namespace(error: PoliciesError, missing: &str) -> Refusal {
     match error {
         PoliciesError::NotFound => Refusal::not_found(missing),
         error => error.into(),
     }
 }
 
-async fn of_topic(pages: &Pages, level: &Level, error: PoliciesError) -> Refusal {
+pub(super) async fn of_topic(pages: &Pages, level: &Level, error: PoliciesError) -> Refusal {
     let (PoliciesError::NotFound, Level::Topic(topic)) = (&error, level) else { return error.into() };
     match pages.context.namespaces.namespace(topic.namespace()).await {
         Ok(_) => Refusal::not_found(format!("Topic {topic} not found")),

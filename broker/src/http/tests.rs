@@ -201,7 +201,7 @@ async fn namespaces_are_made_as_tools_make_them() {
             ("DELETE", "/namespaces/public/n1", "", 204, ""),
             ("DELETE", "/namespaces/public/nix", "", 404, "Namespace public/nix does not exist."),
             ("POST", "/namespaces/public/n2/permissions/role", r#"["produce"]"#, 501, "Authorization is not enabled"),
-            ("POST", "/namespaces/public/n2/persistence", "{}", 501, ""),
+            ("POST", "/namespaces/public/n2/persistence", "{}", 204, ""),
             ("POST", "/namespaces/public/nix/persistence", "{}", 404, "Namespace does not exist"),
         ])
         .await;
@@ -384,7 +384,7 @@ async fn topics_are_made_listed_and_deleted() {
             ("GET", "/persistent/public/default/a/lastMessageId", "", 200, ""),
             ("PUT", "/persistent/public/default/a/unload", "", 204, ""),
             ("PUT", "/persistent/public/default/nix/unload", "", 404, "Topic persistent://public/default/nix not found"),
-            ("GET", "/persistent/public/default/a/maxConsumers", "", 501, ""),
+            ("GET", "/persistent/public/default/a/maxConsumers", "", 200, ""),
             ("GET", "/persistent/public/default/nix/maxConsumers", "", 404, "Topic persistent://public/default/nix not found"),
             ("DELETE", "/namespaces/public/default", "", 409, "Cannot delete non empty namespace"),
             ("DELETE", "/persistent/public/default/a", "", 204, ""),

@@ -1,10 +1,12 @@
 //! Tenants, namespaces, and which topics a namespace has.
 //!
 //! Owns: the records of tenants, namespaces and partitioned topics.
-//! Promises: every change is a compare-and-set on what it depends on.
+//! Promises: every change is a compare-and-set on what it depends on; whoever watches a namespace's topics misses none.
 //! Never: loads a topic.
+mod listing;
 mod names; // Who may have topics,
-mod topics; // and which there are.
+mod pattern;
+mod topics; // which there are, // and how that changes.
 
 #[cfg(test)]
 mod tests;
@@ -15,9 +17,13 @@ use metadata::{Error, Key, MetadataStore, Record};
 use prost::Message;
 use proto::TopicName;
 
+pub(crate) use listing::Listing;
 pub(crate) use names::{TenantChange, partitions_max};
+pub(crate) use pattern::{PATTERN_CHARS_MAX, TopicsPattern, topics_hash};
+pub(crate) use topics::is_system_topic;
 
 use crate::Clock;
+use listing::Listings;
 
 /// Which topics of a namespace are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +91,14 @@ pub(crate) struct Namespaces {
     clock: Clock,
     cluster: String,
     auto_create: bool,
+    listings: Listings,
 }
 
 impl Namespaces {
     /// Of `cluster`; `auto_create` says whether a topic comes into being when a client uses it.
     pub(crate) fn new(metadata: Arc<dyn MetadataStore>, clock: Clock, cluster: &str, auto_create: bool) -> Self {
-        Self { metadata, clock, cluster: cluster.into(), auto_create }
+        let listings = Listings::new(Arc::clone(&metadata));
+        Self { metadata, clock, cluster: cluster.into(), auto_create, listings }
     }
 
     async fn read<T: Message + Default>(&self, key: &str) -> Result<Option<(T, Record)>, Error> {

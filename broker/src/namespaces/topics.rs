@@ -3,11 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metadata::{Error, Expect, MetadataStoreExt, Operation, Transaction};
 use prost::Message;
-use proto::records::{NamespaceRecord, PartitionedTopicRecord, TopicRecord};
+use proto::records::{NamespaceRecord, PartitionedTopicRecord, PoliciesRecord, TopicRecord};
 use proto::{Domain, NamespaceName, TopicName, keys};
 
+use super::listing::{Listing, partitioned_prefix};
 use super::{ChangeError, NamespaceError, Namespaces, TopicMode, decode, partitions_max};
-use crate::policies;
+use crate::policies::{self, AutoTopics};
 
 impl Namespaces {
     /// How many partitions `topic` has; 0 when it is not partitioned or does not exist.
@@ -33,10 +34,30 @@ impl Namespaces {
             return Ok(partitions);
         }
         self.require_namespace(topic.namespace()).await?;
-        if self.is_partition(topic).await? || (auto_create && self.auto_create) {
+        if self.is_partition(topic).await? {
             return Ok(0); // What may really be created is decided when it is.
         }
-        Err(NamespaceError::TopicNotFound(topic.clone()))
+        match self.auto_topics(topic.namespace()).await? {
+            AutoTopics::Made { partitions: Some(partitions) } if auto_create && topic.partition().is_none() => {
+                match self.create_partitioned(topic, partitions, []).await {
+                    Ok(()) => Ok(partitions),
+                    Err(ChangeError::Metadata(error)) => Err(error.into()),
+                    Err(_) => self.partitions(topic).await, // Somebody else was quicker.
+                }
+            }
+            AutoTopics::Made { .. } if auto_create => Ok(0),
+            _ => Err(NamespaceError::TopicNotFound(topic.clone())),
+        }
+    }
+
+    /// What becomes of topics that nobody made: as the namespace says, else as the broker does.
+    async fn auto_topics(&self, namespace: &NamespaceName) -> Result<AutoTopics, Error> {
+        let record = self.read::<PoliciesRecord>(&keys::namespace_policies(namespace)).await?;
+        Ok(match record.map_or(AutoTopics::Unset, |(record, _)| AutoTopics::of(&record)) {
+            AutoTopics::Unset if self.auto_create => AutoTopics::Made { partitions: None },
+            AutoTopics::Unset => AutoTopics::Refused,
+            set => set,
+        })
     }
 
     /// Whether `topic` may come into being because a client uses it.
@@ -48,10 +69,10 @@ impl Namespaces {
         if topic.partition().is_some() || 0 < self.partitions(topic).await? {
             return Err(NamespaceError::NotAllowed(topic.clone()));
         }
-        if !self.auto_create {
-            return Err(NamespaceError::TopicNotFound(topic.clone()));
+        match self.auto_topics(topic.namespace()).await? {
+            AutoTopics::Made { .. } => Ok(()),
+            AutoTopics::Refused | AutoTopics::Unset => Err(NamespaceError::TopicNotFound(topic.clone())),
         }
-        Ok(())
     }
 
     /// Whether `topic` is one of the partitions that its parent has.
@@ -87,6 +108,11 @@ impl Namespaces {
         Ok(names.into_iter().map(|name| format!("persistent://{namespace}/{name}")).collect())
     }
 
+    /// Tells of every stored topic that comes into being or goes, whichever broker it is used at.
+    pub(crate) async fn watch_topics(&self, namespace: &NamespaceName) -> Result<Listing, NamespaceError> {
+        Ok(self.listings.watch(namespace).await?)
+    }
+
     /// Names of a namespace's partitioned topics, sorted.
     pub(crate) async fn partitioned_topics(&self, namespace: &NamespaceName) -> Result<Vec<TopicName>, NamespaceError> {
         self.require_namespace(namespace).await?;
@@ -97,7 +123,7 @@ impl Namespaces {
         &self,
         namespace: &NamespaceName,
     ) -> Result<BTreeMap<TopicName, PartitionedTopicRecord>, Error> {
-        let prefix = format!("{}{}/", keys::partitioned_topics(namespace), Domain::Persistent.as_str());
+        let prefix = partitioned_prefix(namespace);
         let mut found = BTreeMap::new();
         for record in self.metadata.list_all(&prefix).await? {
             let local = record.key.as_str().strip_prefix(&prefix).unwrap_or_default();
@@ -176,4 +202,21 @@ impl Namespaces {
         self.metadata.commit(Transaction::new(operations)).await?;
         Ok(())
     }
+}
+
+/// Whether a topic is one that Apache Pulsar keeps its own records in. None is made here; whoever brings one along from there does
+/// not want it read by patterns.
+pub(crate) fn is_system_topic(topic: &str) -> bool {
+    const NAMES: [&str; 4] = [
+        "__change_events",
+        "__transaction_buffer_snapshot",
+        "__transaction_buffer_snapshot_segments",
+        "__transaction_buffer_snapshot_indexes",
+    ];
+    let local = topic.rsplit('/').next().unwrap_or(topic);
+    let (local, _) = local.split_once("-partition-").unwrap_or((local, ""));
+    NAMES.contains(&local)
+        || local == "transaction_coordinator_assign"
+        || local.starts_with("__transaction_log_")
+        || local.ends_with("__transaction_pending_ack")
 }

@@ -5,8 +5,9 @@ use metadata::{Error, Expect, Key, MetadataStoreExt, Operation, Record};
 use prost::Message;
 use proto::records::{self, OffloadPolicy, PoliciesRecord};
 use proto::{NamespaceName, TopicName, keys};
+use serde_json::Value;
 
-use super::{Policies, Retention, offload};
+use super::{Policies, Retention, offload, plain};
 
 /// A policies record as it was read: of nothing set, the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,9 @@ impl Kept {
         let expect = Expect::unchanged(found);
         let record = match found {
             Some(found) => {
-                PoliciesRecord::decode(found.value.clone()).map_err(|_| Error::Corrupt { key: found.key.clone() })?
+                let corrupt = || Error::Corrupt { key: found.key.clone() };
+                let record = PoliciesRecord::decode(found.value.clone()).map_err(|_| corrupt())?;
+                if plain::is_readable(&record) { record } else { return Err(corrupt()) }
             }
             None => PoliciesRecord::default(),
         };
@@ -48,6 +51,14 @@ impl Effective {
 
     pub(super) fn retention_record(&self) -> records::Retention {
         self.topic.record.retention.or(self.namespace.record.retention).unwrap_or_default()
+    }
+
+    /// A policy without a field of its own. `Null`: nothing is set.
+    pub(super) fn plain(&self, key: &str) -> Value {
+        match plain::get(&self.topic.record, key) {
+            Value::Null => plain::get(&self.namespace.record, key),
+            set => set,
+        }
     }
 
     /// When ledgers move to objects, and where. Without a policy: never.

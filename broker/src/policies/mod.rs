@@ -6,17 +6,23 @@
 //! Never: acts on a policy.
 mod lenient; // From the JSON of a request,
 mod offload; // over single policies,
+mod plain;
+mod quotas;
 mod retention;
 
-mod table; // to all of them,
+mod rows; // to all of them,
+mod table;
 
 mod effective; // what counts of them for a topic,
 mod store; // and where they are kept.
 
 pub(crate) use effective::{Effective, OfNamespace};
+pub(crate) use plain::{property, set_property};
+pub(crate) use quotas::{QuotaKind, set_quota};
 pub(crate) use retention::Retention;
+pub(crate) use rows::AutoTopics;
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
-pub(crate) use table::{LevelPage, Policy, TABLE, Verb, of_new_namespace, shown_of_namespace};
+pub(crate) use table::{LevelPage, Policy, Unset, Verb, of_new_namespace, shown_of_namespace, table};
 
 use std::sync::Arc;
 

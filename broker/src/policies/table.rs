@@ -3,7 +3,7 @@ use proto::records::PoliciesRecord;
 use serde_json::{Map, Value, json};
 
 use super::lenient::LONG;
-use super::{Effective, PolicyError, offload, retention};
+use super::{Effective, PolicyError, offload, quotas, retention, rows};
 
 /// How a page is asked to change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,21 @@ pub(crate) struct LevelPage {
     pub(crate) body_optional: bool,
     /// The text of a change when there is no such namespace.
     pub(crate) missing: Missing,
+    /// What is shown while nothing is set.
+    pub(crate) unset: Unset,
+    /// The parameter of the request that holds the value, where it is not the body.
+    pub(crate) parameter: Option<&'static str>,
+}
+
+/// What a page shows while nothing is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unset {
+    /// An empty answer, with 200.
+    Empty,
+    /// The same with 204.
+    NoContent,
+    /// JSON.
+    Json(&'static str),
 }
 
 /// What is said when a policy of no namespace is changed.
@@ -50,17 +65,22 @@ impl Missing {
 
 /// Where a policy stands in the JSON of a namespace.
 #[derive(Debug, Clone, Copy)]
-enum Member {
+pub(super) enum Member {
     /// Shown, and taken when a namespace is made.
     Shown(&'static str),
+    /// The same, below the name of each cluster.
+    ByCluster(&'static str),
+    /// Nowhere.
+    Apart,
     /// Only taken, because tools still send it. -1 is what they send for nothing.
     Older(&'static str),
 }
 
 impl Member {
-    fn name(self) -> &'static str {
+    fn name(self) -> Option<&'static str> {
         match self {
-            Self::Shown(name) | Self::Older(name) => name,
+            Self::Shown(name) | Self::ByCluster(name) | Self::Older(name) => Some(name),
+            Self::Apart => None,
         }
     }
 }
@@ -73,16 +93,16 @@ pub(crate) struct Policy {
     pub(crate) of_namespace: Option<LevelPage>,
     /// Of a topic.
     pub(crate) of_topic: Option<LevelPage>,
-    member: Member,
+    pub(super) member: Member,
     /// Reads a value, refuses what is impossible, and notes it. `null` may mean a value or none.
-    set: fn(&mut PoliciesRecord, &Value) -> Result<(), PolicyError>,
+    pub(super) set: fn(&mut PoliciesRecord, &Value) -> Result<(), PolicyError>,
     /// What besides is refused when a page changes a policy.
-    check: fn(&PoliciesRecord) -> Result<(), PolicyError>,
-    clear: fn(&mut PoliciesRecord),
+    pub(super) check: fn(&PoliciesRecord) -> Result<(), PolicyError>,
+    pub(super) clear: fn(&mut PoliciesRecord),
     /// As its page shows it. `Null`: not set.
-    show: fn(&PoliciesRecord) -> Value,
+    pub(super) show: fn(&PoliciesRecord) -> Value,
     /// As it counts for a topic.
-    show_applied: fn(&Effective) -> Value,
+    pub(super) show_applied: fn(&Effective) -> Value,
 }
 
 impl Policy {
@@ -108,13 +128,19 @@ impl Policy {
     }
 }
 
-const USUAL: LevelPage =
-    LevelPage { verb: Verb::Post, done: 204, remove_at: None, body_optional: true, missing: Missing::Namespace };
+pub(super) const USUAL: LevelPage = LevelPage {
+    verb: Verb::Post,
+    done: 204,
+    remove_at: None,
+    body_optional: true,
+    missing: Missing::Namespace,
+    unset: Unset::Empty,
+    parameter: None,
+};
 
-const THRESHOLD: LevelPage =
-    LevelPage { verb: Verb::Put, done: 204, remove_at: None, body_optional: false, missing: Missing::Namespace };
+const THRESHOLD: LevelPage = LevelPage { verb: Verb::Put, body_optional: false, ..USUAL };
 
-fn nothing_more(_: &PoliciesRecord) -> Result<(), PolicyError> {
+pub(super) fn nothing_more(_: &PoliciesRecord) -> Result<(), PolicyError> {
     Ok(())
 }
 
@@ -144,8 +170,13 @@ macro_rules! offload_number {
     };
 }
 
-/// In the order in which they are taken from the JSON of a new namespace.
-pub(crate) static TABLE: [Policy; 5] = [
+/// All policies, in the order in which they are taken from the JSON of a new namespace.
+pub(crate) fn table() -> impl Iterator<Item = &'static Policy> {
+    WITH_FIELDS.iter().chain(&rows::PLAIN).chain(&rows::APART)
+}
+
+/// Those with more to them than a value.
+static WITH_FIELDS: [Policy; 5] = [
     Policy {
         page: "retention",
         of_namespace: Some(LevelPage { remove_at: Some("retention"), missing: Missing::Policies, ..USUAL }),
@@ -155,7 +186,10 @@ pub(crate) static TABLE: [Policy; 5] = [
             record.retention = if value.is_null() { None } else { Some(retention::read(value)?) };
             Ok(())
         },
-        check: nothing_more,
+        check: |record| {
+            let text = "Retention Quota must exceed configured backlog quota for namespace.";
+            if quotas::fits(record) { Ok(()) } else { Err(PolicyError::Refused(text.into())) }
+        },
         clear: |record| record.retention = None,
         show: |record| record.retention.as_ref().map_or(Value::Null, retention::show),
         show_applied: |effective| retention::show(&effective.retention_record()),
@@ -203,8 +237,14 @@ const UNBUILT_BYTES_MAX: usize = 64 * 1024;
 /// What a namespace is made with, under the names of its JSON. What no row knows is kept to be shown.
 pub(crate) fn of_new_namespace(mut members: Map<String, Value>) -> Result<PoliciesRecord, PolicyError> {
     let mut record = PoliciesRecord::default();
-    for policy in &TABLE {
-        let given = members.remove(policy.member.name()).filter(|value| !value.is_null());
+    for policy in table() {
+        let given = policy.member.name().and_then(|name| members.remove(name)).filter(|value| !value.is_null());
+        let given = match (policy.member, given) {
+            (Member::ByCluster(_), Some(by_cluster)) => {
+                by_cluster.as_object().and_then(|all| all.values().next().cloned())
+            }
+            (_, given) => given,
+        };
         let nothing = |value: &Value| matches!(policy.member, Member::Older(_)) && *value == json!(-1);
         if let Some(value) = given.filter(|value| !nothing(value)) {
             (policy.set)(&mut record, &value)?;
@@ -220,13 +260,15 @@ pub(crate) fn of_new_namespace(mut members: Map<String, Value>) -> Result<Polici
     Ok(record)
 }
 
-/// The members that policies add to the JSON of a namespace.
-pub(crate) fn shown_of_namespace(record: &PoliciesRecord) -> Map<String, Value> {
+/// The members that policies add to the JSON of a namespace in `cluster`.
+pub(crate) fn shown_of_namespace(record: &PoliciesRecord, cluster: &str) -> Map<String, Value> {
     let mut members: Map<String, Value> = serde_json::from_str(&record.unbuilt).unwrap_or_default();
-    for policy in &TABLE {
+    for policy in table() {
         let value = policy.show(record);
-        if let (Member::Shown(name), false) = (policy.member, value.is_null()) {
-            members.insert(name.into(), value);
+        match policy.member {
+            Member::Shown(name) if !value.is_null() => drop(members.insert(name.into(), value)),
+            Member::ByCluster(name) if !value.is_null() => drop(members.insert(name.into(), json!({cluster: value}))),
+            Member::Shown(_) | Member::ByCluster(_) | Member::Older(_) | Member::Apart => {}
         }
     }
     members

@@ -177,7 +177,11 @@ async fn what_cannot_be_read_is_an_error_and_is_not_written_over() {
     assert!(all.effective(&topic("other")).is_ok());
     let changed = policies.change(&on_topic("orders"), retained(1, 1)).await;
     assert!(matches!(changed, Err(PoliciesError::Metadata(Error::Corrupt { .. }))));
-    assert_eq!(&store.get(&key.into()).await.unwrap().unwrap().value[..], b"\x07\x07\x07");
+    assert_eq!(&store.get(&key.as_str().into()).await.unwrap().unwrap().value[..], b"\x07\x07\x07");
+    let unreadable =
+        PoliciesRecord { plain: [("persistence".to_owned(), "{".to_owned())].into(), ..Default::default() };
+    store.put(key, unreadable.encode_to_vec(), Expect::Any).await.unwrap();
+    assert!(matches!(policies.effective(&topic("orders")).await, Err(Error::Corrupt { .. })));
     store.set_away(true);
     assert!(policies.effective(&topic("orders")).await.is_err() && policies.of_namespace(&namespace()).await.is_err());
 }
@@ -190,7 +194,7 @@ fn a_namespace_is_made_with_what_its_json_says() {
         "offload_threshold_in_seconds": 7, "offload_deletion_lag_ms": 9, "max_producers_per_topic": 3, "persistence": null,
     }))
     .unwrap();
-    let shown = shown_of_namespace(&record);
+    let shown = shown_of_namespace(&record, "standalone");
     assert_eq!(shown["retention_policies"], json!({"retentionTimeInMinutes": 10, "retentionSizeInMB": 20}));
     assert_eq!(shown["max_producers_per_topic"], 3);
     let offload = &shown["offload_policies"];
@@ -220,19 +224,49 @@ fn a_namespace_is_made_with_what_its_json_says() {
 
 /// Rows must not shadow each other.
 #[test]
-fn every_page_and_every_member_has_one_row() {
-    let mut pages: Vec<&str> = TABLE.iter().map(|policy| policy.page).collect();
-    let removals = TABLE.iter().filter_map(|policy| policy.of_namespace?.remove_at);
-    pages.extend(removals.filter(|page| !TABLE.iter().any(|policy| policy.page == *page)));
-    let count = pages.len();
-    pages.sort_unstable();
-    pages.dedup();
-    assert_eq!(pages.len(), count);
-    for policy in &TABLE {
+fn every_page_of_a_level_has_one_row() {
+    for level in [|policy: &Policy| policy.of_namespace, |policy: &Policy| policy.of_topic] {
+        let rows = || table().filter(move |policy| level(policy).is_some());
+        let mut pages: Vec<&str> = rows().map(|policy| policy.page).collect();
+        let removals = rows().filter_map(|policy| level(policy)?.remove_at);
+        pages.extend(removals.filter(|page| !rows().any(|policy| policy.page == *page)));
+        let count = pages.len();
+        pages.sort_unstable();
+        pages.dedup();
+        assert_eq!(pages.len(), count);
+    }
+    for policy in table() {
         let mut record = PoliciesRecord::default();
         policy.clear(&mut record);
         assert!(policy.of_namespace.is_some() || policy.of_topic.is_some());
         let nothing = policy.show(&record);
         assert!(nothing.is_null() || nothing == json!(-1), "{}", policy.page);
     }
+}
+
+/// Goal: one row is all that such a policy takes. Method: set the same at both levels, and in the JSON of a new namespace.
+#[tokio::test]
+async fn a_policy_without_a_field_of_its_own_is_overridden_as_all_are() {
+    let (_, policies) = policies().await;
+    let row = |page: &str, topic: bool| {
+        let of_level = |policy: &&Policy| if topic { policy.of_topic.is_some() } else { policy.of_namespace.is_some() };
+        table().filter(|policy| policy.page == page).find(of_level).unwrap()
+    };
+    let (of_namespace, of_topic) = (row("maxProducersPerTopic", false), row("maxProducers", true));
+    let applied = async || of_topic.show_applied(&policies.effective(&topic("orders")).await.unwrap());
+    assert_eq!(applied().await, json!(0));
+    policies.change(&on_namespace(), |record| of_namespace.set(record, &json!("7"))).await.unwrap();
+    assert_eq!(applied().await, json!(7));
+    policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(3))).await.unwrap();
+    assert_eq!(applied().await, json!(3));
+    let refused = policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(-1))).await;
+    assert!(
+        matches!(refused, Err(PoliciesError::Value(PolicyError::Refused(text))) if text == "maxProducers must be 0 or more")
+    );
+    let set = policies.set_at(&on_namespace()).await.unwrap();
+    assert_eq!(shown_of_namespace(&set, "c"), [("max_producers_per_topic".to_owned(), json!(7))].into_iter().collect());
+    let rate = json!({"publishThrottlingRateInMsg": 1, "publishThrottlingRateInByte": 2});
+    let made =
+        of_new_namespace(json!({"publishMaxMessageRate": {"other": rate}}).as_object().unwrap().clone()).unwrap();
+    assert_eq!(shown_of_namespace(&made, "c")["publishMaxMessageRate"], json!({"c": rate}));
 }

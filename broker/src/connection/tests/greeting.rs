@@ -16,7 +16,7 @@ async fn a_client_learns_what_both_sides_speak() {
         assert!(connected.server_version.starts_with("Geminga "));
         let flags = connected.feature_flags.unwrap();
         assert!(flags.supports_get_partitioned_metadata_without_auto_creation());
-        assert!(!flags.supports_auth_refresh() && !flags.supports_topic_watchers());
+        assert!(!flags.supports_auth_refresh() && flags.supports_topic_watchers());
     }
 }
 

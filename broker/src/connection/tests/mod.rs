@@ -3,6 +3,7 @@ mod access_modes;
 mod consuming;
 mod greeting;
 mod hostile;
+mod listing;
 mod publishing;
 mod requests;
 
@@ -59,7 +60,7 @@ impl Broker {
         let address = listener.local_addr().unwrap();
         let clock = Clock::runtime(1_700_000_000_000);
         let context = context(config, standalone, store, address, clock).await;
-        for topic in [TOPIC, "persistent://public/default/__system"] {
+        for topic in [TOPIC, "persistent://public/default/__change_events"] {
             context.ownership.lookup(&name(topic)).await.unwrap(); // As clients do: it takes the bundle.
         }
         let drain = Drain::new();
