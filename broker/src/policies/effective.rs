@@ -50,6 +50,16 @@ impl Effective {
         self.topic.record.retention.or(self.namespace.record.retention).unwrap_or_default()
     }
 
+    /// Whether a message that comes twice from a producer is stored once. Without a policy: no.
+    pub(crate) fn deduplication(&self) -> bool {
+        self.topic.record.deduplication.or(self.namespace.record.deduplication).unwrap_or(false)
+    }
+
+    /// Whether only encrypted messages are taken. Without a policy: no.
+    pub(crate) fn encryption_required(&self) -> bool {
+        self.namespace.record.encryption_required.unwrap_or(false)
+    }
+
     /// When ledgers move to objects, and where. Without a policy: never.
     pub(crate) fn offload(&self) -> Option<OffloadPolicy> {
         offload::over(self.topic.record.offload.as_ref(), self.namespace.record.offload.as_ref())

@@ -55,6 +55,24 @@ fn cut(fraction: f64) -> Option<i64> {
     (-BOUND..BOUND).contains(&fraction).then_some(fraction as i64)
 }
 
+/// Yes or no; `None` for nothing.
+pub(super) fn truth(value: &Value) -> Result<Option<bool>, PolicyError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Bool(truth) => Ok(Some(*truth)),
+        Value::Number(number) if number.as_i64().is_some() => Ok(Some(number.as_i64() != Some(0))),
+        Value::String(text) => match text.trim() {
+            "" => Ok(None),
+            "true" | "True" | "TRUE" => Ok(Some(true)),
+            "false" | "False" | "FALSE" => Ok(Some(false)),
+            other => Err(PolicyError::Malformed(format!("expected true or false, not \"{}\"", shorten(other)))),
+        },
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(PolicyError::Malformed(format!("expected true or false, not {}", kind_of(value))))
+        }
+    }
+}
+
 /// A text; numbers and truth values are taken as they are written. `None` for nothing.
 pub(super) fn text(value: &Value) -> Result<Option<String>, PolicyError> {
     match value {

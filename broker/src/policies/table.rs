@@ -2,7 +2,7 @@
 use proto::records::PoliciesRecord;
 use serde_json::{Map, Value, json};
 
-use super::lenient::LONG;
+use super::lenient::{LONG, truth};
 use super::{Effective, PolicyError, offload, retention};
 
 /// How a page is asked to change something.
@@ -144,8 +144,24 @@ macro_rules! offload_number {
     };
 }
 
+/// Deduplication has a page of another name at each level.
+const DEDUPLICATION: Policy = Policy {
+    page: "deduplication",
+    of_namespace: None,
+    of_topic: None,
+    member: Member::Older("deduplicationEnabled"),
+    set: |record, value| {
+        record.deduplication = truth(value)?;
+        Ok(())
+    },
+    check: nothing_more,
+    clear: |record| record.deduplication = None,
+    show: |record| record.deduplication.map_or(Value::Null, |set| json!(set)),
+    show_applied: |effective| json!(effective.deduplication()),
+};
+
 /// In the order in which they are taken from the JSON of a new namespace.
-pub(crate) static TABLE: [Policy; 5] = [
+pub(crate) static TABLE: [Policy; 8] = [
     Policy {
         page: "retention",
         of_namespace: Some(LevelPage { remove_at: Some("retention"), missing: Missing::Policies, ..USUAL }),
@@ -195,6 +211,30 @@ pub(crate) static TABLE: [Policy; 5] = [
         LevelPage { remove_at: Some("offloadDeletionLagMs"), ..THRESHOLD },
         Value::Null
     ),
+    Policy {
+        of_namespace: Some(LevelPage { remove_at: Some("deduplication"), ..USUAL }),
+        member: Member::Shown("deduplicationEnabled"),
+        ..DEDUPLICATION
+    },
+    Policy {
+        page: "deduplicationEnabled",
+        of_topic: Some(LevelPage { remove_at: Some("deduplicationEnabled"), ..USUAL }),
+        ..DEDUPLICATION
+    },
+    Policy {
+        page: "encryptionRequired",
+        of_namespace: Some(USUAL),
+        of_topic: None,
+        member: Member::Shown("encryption_required"),
+        set: |record, value| {
+            record.encryption_required = truth(value)?.filter(|required| *required);
+            Ok(())
+        },
+        check: nothing_more,
+        clear: |record| record.encryption_required = None,
+        show: |record| json!(record.encryption_required.unwrap_or(false)),
+        show_applied: |effective| json!(effective.encryption_required()),
+    },
 ];
 
 /// Larger JSON without a place of its own is not kept.
