@@ -31,9 +31,24 @@ pub struct EntryHead {
     /// Present if and only if the payload is a batch.
     #[prost(int32, optional, tag = "11")]
     pub num_messages_in_batch: Option<i32>,
+    /// Keys to the payload, each encrypted for one reader. None: the payload is plain.
+    #[prost(bytes = "bytes", repeated, tag = "13")]
+    pub encryption_keys: Vec<Bytes>,
     /// Set on control entries that no consumer must see.
     #[prost(int32, optional, tag = "20")]
     pub marker_type: Option<i32>,
+    /// Of the last message of a batch.
+    #[prost(uint64, optional, tag = "24")]
+    pub highest_sequence_id: Option<u64>,
+    /// Of a message that was cut into chunks: the same in all of them.
+    #[prost(string, optional, tag = "26")]
+    pub uuid: Option<String>,
+    /// How many there are.
+    #[prost(int32, optional, tag = "27")]
+    pub num_chunks_from_msg: Option<i32>,
+    /// Which one this is, counted from 0.
+    #[prost(int32, optional, tag = "29")]
+    pub chunk_id: Option<i32>,
 }
 
 impl EntryHead {

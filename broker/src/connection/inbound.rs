@@ -11,7 +11,7 @@ use super::producer::ProducerSlot;
 use super::session::{Closed, Session};
 use crate::outbox::Serial;
 use crate::subscription::{ConsumerEvent, SubscriptionHandle};
-use crate::topic::{Publish, Refusal, TopicHandle};
+use crate::topic::{Publish, Refusal, Stamp, TopicHandle};
 
 /// More messages than any honest batch has: a number beyond it would starve consumers of their permits.
 const BATCH_MESSAGES_MAX: u32 = 1 << 20;
@@ -162,21 +162,28 @@ impl Session {
     }
 
     fn send(&mut self, send: &CommandSend, rest: Bytes) -> Result<(), Closed> {
-        let (serial, topic) = match self.producers.get(&send.producer_id) {
-            Some(ProducerSlot::Open(producer)) if producer.attached.ready => (producer.serial, &producer.topic),
+        let (serial, topic, encrypted) = match self.producers.get(&send.producer_id) {
+            Some(ProducerSlot::Open(producer)) if producer.attached.ready => {
+                (producer.serial, &producer.topic, producer.encryption_required)
+            }
             Some(ProducerSlot::Open(_)) => return Err(Closed::Protocol("SEND before its producer's turn")),
             Some(ProducerSlot::Opening { .. }) => return Ok(()), // Sent before it was told it may: dropped, as Pulsar does.
             None if self.is_former(send.producer_id) => return Ok(()),
             None => return Err(Closed::Protocol("SEND for a producer that does not exist")),
         };
         let bytes = rest.len();
+        let (entry, stamp) = match check(send, rest, encrypted) {
+            Ok((entry, stamp)) => (Ok(entry), stamp),
+            Err(refusal) => (Err(refusal), Stamp::default()),
+        };
         let publish = Publish {
             serial,
             sequence_id: send.sequence_id,
             highest_sequence_id: send.highest_sequence_id(),
             messages: u32::try_from(send.num_messages()).unwrap_or(1).clamp(1, BATCH_MESSAGES_MAX),
             bytes,
-            entry: check(send, rest),
+            stamp,
+            entry,
         };
         self.burst.publish(topic, publish);
         self.outbox.sent(serial, bytes);
@@ -184,8 +191,8 @@ impl Session {
     }
 }
 
-/// Whether an entry may be stored.
-fn check(send: &CommandSend, entry: Bytes) -> Result<Bytes, Refusal> {
+/// Whether an entry may be stored, and what it says of its origin.
+fn check(send: &CommandSend, entry: Bytes, encrypted: bool) -> Result<(Bytes, Stamp), Refusal> {
     let refusal = |error, text: &str| Refusal { error, text: text.into() };
     if send.txnid_least_bits() != 0 || send.txnid_most_bits() != 0 {
         return Err(refusal(ServerError::NotAllowedError, "Transactions are not enabled."));
@@ -195,7 +202,10 @@ fn check(send: &CommandSend, entry: Bytes) -> Result<Bytes, Refusal> {
         Ok(head) if BATCH_MESSAGES_MAX < head.messages() => {
             Err(refusal(ServerError::NotAllowedError, "the batch claims more messages than any batch can hold"))
         }
-        Ok(_) => Ok(entry),
+        Ok(head) if encrypted && head.encryption_keys.is_empty() => {
+            Err(refusal(ServerError::MetadataError, "Messages must be encrypted"))
+        }
+        Ok(head) => Ok((entry, head.into())),
         Err(error @ entry::EntryError::Checksum { .. }) => Err(refusal(ServerError::ChecksumError, &error.to_string())),
         Err(error) => Err(refusal(ServerError::MetadataError, &error.to_string())),
     }

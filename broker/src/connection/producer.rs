@@ -39,6 +39,8 @@ pub(super) struct OpenProducer {
     pub(super) attached: ProducerAttached,
     schema_version: Option<u64>,
     request_id: u64,
+    /// Nothing else is taken.
+    pub(super) encryption_required: bool,
 }
 
 /// What became of a PRODUCER.
@@ -185,6 +187,12 @@ async fn open(
         return refused("Transactions are not enabled.");
     }
     let topic = open_topic(context, &command.topic, true).await.map_err(answer)?;
+    let wanted = context.policies.effective(topic.name()).await;
+    let wanted = wanted.map_err(|error| (ServerError::ServiceNotReady, format!("policies cannot be read: {error}")))?;
+    let encryption_required = wanted.encryption_required();
+    if encryption_required && !command.encrypted() {
+        return Err((ServerError::MetadataError, format!("Encryption is required in {}", topic.name())));
+    }
     let schema_version = match &command.schema {
         Some(schema) => context.schemas.register(topic.name(), schema).await.map_err(|error| answer(error.into()))?,
         None => None,
@@ -195,8 +203,9 @@ async fn open(
             Err(error) => return Err(answer(error.into())),
         }
     }
-    let attached = attach(&topic, &client, &command, serial).await.map_err(|error| answer(error.into()))?;
-    Ok(OpenProducer { serial, topic, attached, schema_version, request_id: command.request_id })
+    let attached = attach(&topic, &client, &command, serial, wanted.deduplication()).await;
+    let attached = attached.map_err(|error| answer(error.into()))?;
+    Ok(OpenProducer { serial, topic, attached, schema_version, request_id: command.request_id, encryption_required })
 }
 
 /// Attaches, if need be after the connection of whoever is in the way has turned out to be dead.
@@ -205,6 +214,7 @@ async fn attach(
     client: &Arc<Client>,
     command: &CommandProducer,
     serial: Serial,
+    deduplication: bool,
 ) -> Result<ProducerAttached, TopicError> {
     let name = command.producer_name.clone().filter(|name| !name.is_empty());
     let mut probed = false;
@@ -217,6 +227,7 @@ async fn attach(
             epoch: command.epoch(),
             mode: command.producer_access_mode(),
             topic_epoch: command.topic_epoch,
+            deduplication,
             client: client.clone(),
             metadata: pairs(&command.metadata),
             reply,

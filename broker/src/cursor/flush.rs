@@ -6,7 +6,7 @@ use proto::{EntryId, LedgerId};
 use super::encode;
 use super::log::{Batch, CursorEnd, Queue};
 use super::replay::apply;
-use super::{Change, Cursors, Need};
+use super::{Change, Cursors, Need, OF_PRODUCERS};
 use crate::log::{List, LogError, LogReader, RecordOwner};
 
 /// A log shorter than this is not rewritten.
@@ -48,10 +48,16 @@ impl Flusher {
 
     /// What is needed of the topic, as it is written. To be asked between flushes only: within one, `cursors` is ahead of what is durable.
     pub(super) fn need(&self) -> Need {
-        match self.cursors.values().map(|cursor| cursor.acks.mark()).min() {
+        // What producers have published is written down before ledgers leave: it alone keeps none in place.
+        match self.cursors.values().map(|cursor| cursor.acks.mark()).min().filter(|_| self.is_somebody()) {
             Some(lowest) => Need::From(lowest),
             None => Need::NobodySince(self.nobody_since),
         }
+    }
+
+    /// Whether there is a durable subscription.
+    fn is_somebody(&self) -> bool {
+        self.cursors.keys().any(|name| &**name != OF_PRODUCERS)
     }
 
     pub(super) async fn run(mut self: Box<Self>, queue: std::sync::Arc<Queue>) {
@@ -95,10 +101,10 @@ impl Flusher {
         }
         let changes: Vec<Change> = changes.into_iter().map(|change| self.keep_age(change)).collect();
         let entries = encode::changes(&changes);
-        let somebody = !self.cursors.is_empty();
+        let somebody = self.is_somebody();
         let Self { reader, cursors, .. } = self;
         reader.with_chain(|chain| changes.into_iter().for_each(|change| apply(cursors, change, chain)));
-        if somebody || !self.cursors.is_empty() {
+        if somebody || self.is_somebody() {
             self.nobody_since = self.record.context().clock.now_ms();
         }
         let (Some(open), Some(entries)) = (&mut self.ledger, entries) else {

@@ -18,6 +18,10 @@ pub(crate) use ackset::{AckDelta, AckSet};
 pub(crate) use log::{AckReceipt, CursorEnd, CursorLog, Room};
 pub(crate) use replay::replay;
 
+/// A cursor of no subscription: what the topic's producers had published up to its mark stands in its properties. The name is Apache
+/// Pulsar's.
+pub(crate) const OF_PRODUCERS: &str = "pulsar.dedup";
+
 /// A durable subscription as the cursor log knows it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Cursor {

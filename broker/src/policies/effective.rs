@@ -61,6 +61,16 @@ impl Effective {
         }
     }
 
+    /// Whether a message that comes twice from a producer is stored once. Without a policy: no.
+    pub(crate) fn deduplication(&self) -> bool {
+        self.plain("deduplicationEnabled") == Value::Bool(true)
+    }
+
+    /// Whether only encrypted messages are taken. Without a policy: no.
+    pub(crate) fn encryption_required(&self) -> bool {
+        self.plain("encryption_required") == Value::Bool(true)
+    }
+
     /// When ledgers move to objects, and where. Without a policy: never.
     pub(crate) fn offload(&self) -> Option<OffloadPolicy> {
         offload::over(self.topic.record.offload.as_ref(), self.namespace.record.offload.as_ref())

@@ -1,6 +1,7 @@
 //! What others may ask of a topic.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use metadata::Operation;
 use proto::entry::head_of_stored;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) offloader: Offloader,
     pub(super) offloads: Offloads,
     pub(super) created_at: u64,
+    /// Whether messages that come twice are stored once.
+    pub(super) deduplicates: AtomicBool,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
 }
@@ -142,7 +145,8 @@ impl TopicHandle {
         stats.offloaded_storage_size = in_objects.map(|listed| listed.bytes).sum();
         self.shared.offloads.show(&mut stats);
         stats.topic_creation_time_stamp = self.shared.created_at;
-        stats.deduplication_status = "Disabled".into();
+        let deduplicates = self.shared.deduplicates.load(Ordering::Relaxed);
+        stats.deduplication_status = if deduplicates { "Enabled" } else { "Disabled" }.into();
         Ok(stats)
     }
 
@@ -228,8 +232,14 @@ impl TopicHandle {
         self.shared.reader.with_chain(f)
     }
 
+    /// Writes down what producers have published, so that it keeps no ledger in place.
+    async fn remember(&self) -> Result<(), TopicError> {
+        if self.shared.deduplicates.load(Ordering::Relaxed) { self.ask(Command::Remember).await } else { Ok(()) }
+    }
+
     /// What durable subscriptions need of the topic at this moment.
     pub(crate) async fn need(&self) -> Result<Need, TopicError> {
+        self.remember().await?;
         self.shared.trimmer.need().await.map_err(|error| self.log_error(&error))
     }
 
@@ -241,6 +251,7 @@ impl TopicHandle {
     /// Takes ledgers out of the chain that nobody needs and `keep` does not hold, as long as other records are as `checks` say. Says how
     /// many. [`TopicError::Unavailable`] when one was not.
     pub(crate) async fn trim(&self, keep: &Keep, checks: &[Operation]) -> Result<usize, TopicError> {
+        self.remember().await?;
         let trimmed = self.shared.trimmer.trim(keep, checks).await;
         match &trimmed {
             Ok(gone) if gone.is_empty() => return Ok(0),

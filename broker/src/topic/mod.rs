@@ -10,6 +10,8 @@ mod handle; // What others ask,
 mod offloads;
 mod producers; // and who answers.
 mod registry;
+mod remember;
+mod sequences; // and what was published,
 mod task;
 
 pub(crate) use crate::stats::*;
@@ -19,6 +21,7 @@ pub(crate) use handle::{ConsumerWanted, TopicHandle};
 pub(crate) use offloads::OffloadProgress;
 pub(crate) use producers::{AttachProducer, ProducerAttached, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
+pub(crate) use sequences::Stamp;
 
 /// Where an existing subscription goes.
 pub(crate) type ResetTo = SubscribeAt;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::TopicError;
 use super::access::Access;
+use super::sequences::Stamp;
 use crate::outbox::{Client, NextOwner, Outbox, Serial};
 use crate::rate::Rate;
 use crate::stats::PublisherStats;
@@ -27,6 +28,8 @@ pub(crate) struct AttachProducer {
     pub(crate) mode: ProducerAccessMode,
     /// The epoch of the topic that an earlier attachment of this producer was told.
     pub(crate) topic_epoch: Option<u64>,
+    /// Whether policies want that messages which come twice are stored once.
+    pub(crate) deduplication: bool,
     pub(crate) client: Arc<Client>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) reply: oneshot::Sender<Result<ProducerAttached, ProducerRefused>>,
@@ -60,6 +63,8 @@ pub(crate) struct Publish {
     pub(crate) messages: u32,
     /// What the frame counts for in the budget of its connection.
     pub(crate) bytes: usize,
+    /// Where it comes from, as its own bytes say.
+    pub(crate) stamp: Stamp,
     /// What to store, or why it is not: a refusal waits for its turn among the receipts.
     pub(crate) entry: Result<Bytes, Refusal>,
 }

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use proto::TopicName;
@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::handle::Shared;
 use super::offloads::Offloads;
+use super::remember::remembered;
 use super::{TopicError, TopicHandle, task};
 use crate::Clock;
 use crate::log::{self, LogContext};
@@ -88,6 +89,8 @@ impl Registry {
             }
             outcome => outcome.map_err(failed)?,
         };
+        let mut loaded = loaded;
+        let sequences = remembered(&mut loaded, self.clock.now_ms()).await.map_err(failed)?;
         let shared = Arc::new(Shared {
             name: name.clone(),
             partition: name.partition().and_then(|number| i32::try_from(number).ok()),
@@ -96,9 +99,10 @@ impl Registry {
             offloader: loaded.offloader.clone(),
             offloads: Offloads::default(),
             created_at: loaded.created_at,
+            deduplicates: AtomicBool::new(sequences.is_some()),
             gone: CancellationToken::new(),
         });
-        Ok(task::spawn(shared, loaded, self.clone()))
+        Ok(task::spawn(shared, loaded, sequences, self.clone()))
     }
 }
 

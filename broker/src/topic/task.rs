@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::pulsar::command_subscribe::SubType;
-use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData};
+use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData, ServerError};
 use proto::{LedgerId, Position};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,9 +13,10 @@ use super::errands::Errands;
 use super::handle::Shared;
 use super::producers::{AttachProducer, Producers, Publish, Refusal};
 use super::registry::Registry;
-use crate::cursor::CursorLog;
+use super::sequences::{Seen, Sequences, Verdict};
+use crate::cursor::{CursorLog, OF_PRODUCERS};
 use crate::log::{Loaded, LogError, Settled, TopicLog};
-use crate::outbox::{NextOwner, Push, Serial};
+use crate::outbox::{NextOwner, Push, Serial, no_message_id};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
 use crate::subscription::{self, Attach, Properties, Seat, Setup, Start, SubscribeAt, SubscriptionHandle};
@@ -49,6 +50,8 @@ pub(super) enum Command {
     },
     Subscriptions(oneshot::Sender<Vec<SubscriptionHandle>>),
     Stats(oneshot::Sender<Box<TopicStats>>),
+    /// Writes down what producers have published.
+    Remember(oneshot::Sender<()>),
     /// Closes the open ledger, if it is still this one.
     Roll(LedgerId),
     /// Ledgers have left the chain: whoever stood in one goes on behind it.
@@ -73,18 +76,25 @@ pub(super) struct Make {
 
 /// What waits for its turn to be answered.
 #[derive(Debug)]
-struct Waiting {
-    serial: Serial,
-    what: What,
+pub(super) struct Waiting {
+    pub(super) serial: Serial,
+    pub(super) what: What,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     /// An append that the log has not settled.
     Append {
         sequence_id: u64,
         highest_sequence_id: u64,
         messages: u32,
+        bytes: usize,
+        seen: Option<Seen>,
+    },
+    /// It is stored once everything before it is.
+    Duplicate {
+        sequence_id: u64,
+        highest_sequence_id: u64,
         bytes: usize,
     },
     Refused {
@@ -96,23 +106,32 @@ enum What {
     Leave {
         request_id: u64,
     },
+    /// A producer of whom something is in flight.
+    Attach(Box<AttachProducer>),
 }
 
 pub(super) struct Topic {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<Registry>,
     pub(super) log: TopicLog,
-    cursor_log: CursorLog,
+    pub(super) cursor_log: CursorLog,
+    /// `None`: messages that come twice are stored twice.
+    pub(super) sequences: Option<Sequences>,
     pub(super) producers: Producers,
     pub(super) errands: Errands,
-    waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<Waiting>,
     subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
     published: Rate,
     last_publish: u64,
 }
 
 /// Starts the task of a topic that was loaded.
-pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>) -> TopicHandle {
+pub(super) fn spawn(
+    shared: Arc<Shared>,
+    loaded: Loaded,
+    sequences: Option<Sequences>,
+    registry: Arc<Registry>,
+) -> TopicHandle {
     let (mailbox, inbox) = mpsc::channel(MAILBOX);
     let handle = TopicHandle { shared: shared.clone(), mailbox };
     let mut topic = Topic {
@@ -120,6 +139,7 @@ pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>
         registry: registry.clone(),
         log: loaded.log,
         cursor_log: loaded.cursor_log,
+        sequences,
         producers: Producers::new(loaded.producer_epoch),
         errands: Errands::new(loaded.record),
         waiting: VecDeque::new(),
@@ -133,6 +153,11 @@ pub(super) fn spawn(shared: Arc<Shared>, loaded: Loaded, registry: Arc<Registry>
     }
     registry.tasks.spawn(topic.run(inbox));
     handle
+}
+
+fn overlaps() -> Refusal {
+    let text = "some messages of the batch are stored already and some are not";
+    Refusal { error: ServerError::NotAllowedError, text: text.into() }
 }
 
 /// Why the task ends.
@@ -175,7 +200,8 @@ impl Topic {
     fn handle(&mut self, command: Command) -> Option<End> {
         match command {
             Command::Publish(batch) => batch.into_iter().for_each(|publish| self.publish(publish)),
-            Command::Attach(attach) => self.attach(*attach),
+            Command::Attach(attach) => self.attach(attach),
+            Command::Remember(reply) => self.errands.remember(reply),
             Command::Detach { serial, request_id: Some(request_id) } => {
                 self.waiting.push_back(Waiting { serial, what: What::Leave { request_id } });
                 self.answer_ready();
@@ -210,14 +236,21 @@ impl Topic {
     // Publishing.
 
     fn publish(&mut self, publish: Publish) {
-        let Publish { serial, sequence_id, highest_sequence_id, messages, bytes, entry } = publish;
+        let Publish { serial, sequence_id, highest_sequence_id, messages, bytes, stamp, entry } = publish;
         let Some(producer) = self.producers.get_mut(serial) else { return }; // It was sent away meanwhile.
         let now = self.registry.clock.now_ms();
         let what = match entry {
             Ok(entry) => {
                 producer.rate.add(u64::from(messages), entry.len() as u64, now);
-                self.log.append(entry);
-                What::Append { sequence_id, highest_sequence_id, messages, bytes }
+                let verdict = self.sequences.as_mut().map_or(Verdict::New(None), |known| known.judge(&stamp, now));
+                match verdict {
+                    Verdict::New(seen) => {
+                        self.log.append(entry);
+                        What::Append { sequence_id, highest_sequence_id, messages, bytes, seen }
+                    }
+                    Verdict::Duplicate => What::Duplicate { sequence_id, highest_sequence_id, bytes },
+                    Verdict::Overlaps => What::Refused { sequence_id, bytes, refusal: overlaps() },
+                }
             }
             Err(refusal) => What::Refused { sequence_id, bytes, refusal },
         };
@@ -238,7 +271,10 @@ impl Topic {
                         self.waiting.front().filter(|waiting| waiting.serial == serial)
                 {
                     let Some(Waiting { what, .. }) = self.waiting.pop_front() else { return };
-                    let What::Append { sequence_id, highest_sequence_id, messages, bytes } = what else { return };
+                    let What::Append { sequence_id, highest_sequence_id, messages, bytes, seen } = what else { return };
+                    if let (Some(seen), Some(sequences)) = (seen, &mut self.sequences) {
+                        sequences.stored(seen, now);
+                    }
                     messages_in += u64::from(messages);
                     bytes_in += bytes as u64;
                     left -= 1;
@@ -262,14 +298,20 @@ impl Topic {
                 }
                 None => take(&mut None), // Gone without waiting. Its messages stay.
             }
-            self.answer_ready();
+            if 0 < left {
+                self.answer_ready();
+            }
         }
+        if let Some(sequences) = &mut self.sequences {
+            sequences.passed(count as u64, bytes_in, position);
+        }
+        self.answer_ready();
         self.published.add(messages_in, bytes_in, now);
         self.last_publish = now;
     }
 
     /// Answers what stands in front and waits for no append.
-    fn answer_ready(&mut self) {
+    pub(super) fn answer_ready(&mut self) {
         while self.waiting.front().is_some_and(|front| !matches!(front.what, What::Append { .. })) {
             if let Some(waiting) = self.waiting.pop_front() {
                 self.answer(waiting);
@@ -280,6 +322,20 @@ impl Topic {
     fn answer(&mut self, Waiting { serial, what }: Waiting) {
         match what {
             What::Append { .. } => {} // Unanswered: the client sends it again.
+            What::Attach(attach) => self.let_in(*attach),
+            What::Duplicate { sequence_id, highest_sequence_id, bytes } => {
+                let Some(producer) = self.producers.get_mut(serial) else { return };
+                let producer_id = producer.producer_id;
+                producer.client.outbox.push(|push| {
+                    push.receipt(&CommandSendReceipt {
+                        producer_id,
+                        sequence_id,
+                        message_id: Some(no_message_id()),
+                        highest_sequence_id: Some(highest_sequence_id).filter(|highest| 0 < *highest),
+                    });
+                    push.settled(serial, bytes);
+                });
+            }
             What::Refused { sequence_id, bytes, refusal } => {
                 let Some(producer) = self.producers.get_mut(serial) else { return };
                 let producer_id = producer.producer_id;
@@ -304,6 +360,11 @@ impl Topic {
     // Subscriptions.
 
     fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
+        if &*name == OF_PRODUCERS {
+            let text = "Subscription with reserved subscription name attempted";
+            let _ = attach.reply.send(Err(subscription::SubscriptionError::NotAllowed(text)));
+            return;
+        }
         match self.subscription(name, make) {
             // When its mailbox is full or it ends just now, the reply is dropped and the client asks again.
             Some(subscription) => drop(subscription.pass(subscription::Command::Attach(attach))),
@@ -317,7 +378,7 @@ impl Topic {
         if let Some(there) = self.subscriptions.get(&name).filter(|there| !there.is_closed()) {
             return Some(there.clone());
         }
-        let make = make?;
+        let make = make.filter(|_| &*name != OF_PRODUCERS)?;
         self.subscriptions.retain(|_, subscription| !subscription.is_closed());
         Some(self.start(name, make.durable, make.kind, Start::New(make.at), make.properties))
     }
@@ -379,13 +440,21 @@ impl Topic {
             End::Close { keep: false, to } => (false, to),
             End::Lost => (false, NextOwner::default()),
         };
+        // Behind an append of which nobody knows what became, only what does not rest on it is answered.
+        let mut unsettled = false;
         for waiting in std::mem::take(&mut self.waiting) {
-            self.answer(waiting);
+            unsettled |= matches!(waiting.what, What::Append { .. });
+            if !unsettled || matches!(waiting.what, What::Refused { .. } | What::Leave { .. }) {
+                self.answer(waiting);
+            }
         }
         self.producers.send_everyone_away(&to);
         for subscription in self.subscriptions.values() {
             let closed = subscription.ask(|reply| subscription::Command::Close(to.clone(), reply));
             let _ = tokio::time::timeout(SETTLE, closed).await;
+        }
+        if keep {
+            self.remember_last().await;
         }
         if keep && let Err(error) = self.log.close().await {
             tracing::warn!(topic = %self.shared.name, %error, "closing failed; the next load recovers");

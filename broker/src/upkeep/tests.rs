@@ -270,13 +270,22 @@ async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
         epoch: 0,
         mode: proto::pulsar::ProducerAccessMode::Shared,
         topic_epoch: None,
+        deduplication: false,
         client,
         metadata: BTreeMap::new(),
         reply,
     };
     handle.attach(attach).await.unwrap();
     let entry = Ok(proto::entry::build(&proto::pulsar::MessageMetadata::default(), &vec![7; bytes]));
-    let publish = Publish { serial, sequence_id: 0, highest_sequence_id: 0, messages: 1, bytes: 1, entry };
+    let publish = Publish {
+        serial,
+        sequence_id: 0,
+        highest_sequence_id: 0,
+        messages: 1,
+        bytes: 1,
+        stamp: Default::default(),
+        entry,
+    };
     let before = handle.last_position();
     assert!(handle.publish(vec![publish]).await);
     while handle.last_position() == before {

@@ -55,9 +55,21 @@ impl Publisher {
 
     /// Attaches one more producer, to a topic of the same broker.
     pub async fn attach(&mut self, topic: &str) -> Result<ProducerId, ClientError> {
+        self.attach_as(topic, None).await
+    }
+
+    /// The same, under a name of its own.
+    pub async fn attach_as(&mut self, topic: &str, name: Option<&str>) -> Result<ProducerId, ClientError> {
+        let producer_name = name.map(str::to_owned);
         let id = ProducerId(self.producers.len());
         let request_id = self.connection.request_id();
-        let ask = CommandProducer { topic: topic.into(), producer_id: id.0 as u64, request_id, ..Default::default() };
+        let ask = CommandProducer {
+            topic: topic.into(),
+            producer_id: id.0 as u64,
+            request_id,
+            producer_name,
+            ..Default::default()
+        };
         let answer = self.connection.ask(ask, request_id).await?.command.producer_success;
         let answer =
             answer.ok_or_else(|| ClientError::Protocol("a PRODUCER was answered with another command".into()))?;

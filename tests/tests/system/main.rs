@@ -6,6 +6,7 @@ mod bookies;
 mod clients;
 mod configuration;
 mod dashboards;
+mod deduplication; // What is stored once.
 mod disk_full;
 mod faults;
 mod limbo;

@@ -16,6 +16,8 @@ use tonic::{Request, Response, Status};
 
 use crate::directory;
 
+/// A short life has some dozens.
+const SPANS_MAX: usize = 10_000;
 const WITHIN: Duration = Duration::from_secs(30);
 
 async fn publish(addresses: &[String], topic: &str) {
@@ -65,7 +67,7 @@ async fn a_page_of_metrics_can_do_without_topics() {
 }
 
 /// Stands where people have a collector, and keeps what comes.
-struct Collector(mpsc::UnboundedSender<Span>);
+struct Collector(mpsc::Sender<Span>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -74,14 +76,16 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        scopes.flat_map(|scope| scope.spans).for_each(|span| drop(self.0.send(span)));
+        for span in scopes.flat_map(|scope| scope.spans) {
+            self.0.try_send(span).map_err(|_| Status::resource_exhausted("nobody wants that many"))?;
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
 impl Collector {
-    async fn start() -> (SocketAddr, mpsc::UnboundedReceiver<Span>) {
-        let (spans, came) = mpsc::unbounded_channel();
+    async fn start() -> (SocketAddr, mpsc::Receiver<Span>) {
+        let (spans, came) = mpsc::channel(SPANS_MAX);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let service = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Self(spans)));

@@ -1,6 +1,7 @@
 //! Connections driven frame by frame over loopback, with topics in memory.
 mod access_modes;
 mod consuming;
+mod deduplication;
 mod greeting;
 mod hostile;
 mod listing;
