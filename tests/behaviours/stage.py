@@ -1,6 +1,7 @@
 """What a behaviour is shown on: a client of its own, topics that nobody has used, and the REST pages of the server."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -91,6 +92,22 @@ class Stage:
         ids = [producer.send(content.encode()) for content in contents]
         producer.close()
         return ids
+
+    def publish_batch(self, topic, contents):
+        """Publishes texts as one batch."""
+        options = {"batching_enabled": True, "batching_max_publish_delay_ms": 10_000}
+        producer = self.client.create_producer(topic, batching_max_messages=len(contents) + 1, **options)
+        for content in contents:
+            producer.send_async(content.encode(), lambda result, message_id: None)
+        producer.flush()
+        producer.close()
+
+    def eventually(self, holds):
+        """Waits until something is so, of which no client is told."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            time.sleep(0.05)
 
 
 def page(topic, name=""):

@@ -11,6 +11,7 @@ mod inbound;
 mod lookup;
 mod producer;
 mod refused;
+mod seek;
 mod session;
 
 pub(crate) use accept::serve;

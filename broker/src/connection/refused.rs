@@ -45,11 +45,6 @@ impl Session {
                 error: Some(ServerError::NotAllowedError.into()),
                 message: Some(NO_TRANSACTIONS.into()),
             }),
-            Type::Seek => {
-                let request_id = command.seek.as_ref().map_or(u64::MAX, |seek| seek.request_id);
-                self.error(request_id, ServerError::NotAllowedError, "Seek is not supported yet");
-                return Ok(());
-            }
             Type::WatchTopicList => {
                 let request_id = command.watch_topic_list.as_ref().map_or(u64::MAX, |watch| watch.request_id);
                 self.error(request_id, ServerError::NotAllowedError, "Topic watchers are not supported yet");

@@ -68,6 +68,19 @@ impl AckSet {
         Self { mark: position, ..Self::default() }
     }
 
+    /// Everything below the first existing entry not before `position` is acknowledged, and of the batch there, if it lies at
+    /// `position` itself, what `left` leaves out: one bit per message still unacknowledged.
+    pub(crate) fn inside(position: Position, left: &[u64], chain: &Chain) -> Self {
+        let first = chain.at_or_after(position);
+        if first != position || !chain.contains(first) || BATCH_MESSAGES_MAX as usize / 64 < left.len() {
+            return Self::at(first); // What is left of another entry says nothing of this one.
+        }
+        if left.iter().all(|word| *word == 0) {
+            return Self::at(chain.at_or_after(position.next()));
+        }
+        Self { mark: position, partial: BTreeMap::from([(position, left.into())]), ..Self::default() }
+    }
+
     /// Everything below it is acknowledged.
     pub(crate) fn mark(&self) -> Position {
         self.mark

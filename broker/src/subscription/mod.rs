@@ -88,6 +88,12 @@ pub(crate) enum Command {
     },
     SkipAll(Reply<()>),
     Reset(SubscribeAt, Reply<()>),
+    /// SEEK: as [`Command::Reset`], asked by a consumer.
+    Seek {
+        serial: Serial,
+        to: SubscribeAt,
+        reply: Reply<()>,
+    },
     /// Ledgers have left the chain.
     Trimmed,
     /// Sends the consumers away and ends. What is acknowledged stays.
@@ -150,3 +156,6 @@ impl ConsumerHandle {
 
 /// Properties as they are kept.
 pub(crate) type Properties = HashMap<String, String>;
+
+#[cfg(test)]
+mod tests;

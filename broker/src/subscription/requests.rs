@@ -3,7 +3,7 @@ use proto::pulsar::command_subscribe::SubType;
 
 use super::task::{Next, Task};
 use super::{Attach, Command, ConsumerHandle, SubscribeAt, SubscriptionError};
-use crate::cursor::{AckReceipt, AckSet};
+use crate::cursor::AckReceipt;
 use crate::log::LogError;
 use crate::outbox::{NextOwner, Serial};
 
@@ -49,7 +49,12 @@ impl Task {
             }
             Command::SkipAll(reply) => self.skip_all(reply),
             Command::Reset(to, reply) => {
-                let _ = reply.send(self.reset(to).await);
+                let _ = reply.send(self.reset(&to).await);
+            }
+            Command::Seek { serial, to, reply } => {
+                let there = self.attached.contains_key(&serial);
+                let gone = SubscriptionError::Refused("Consumer not found"); // Sent away by another seek, as likely as not.
+                let _ = reply.send(if there { self.reset(&to).await } else { Err(gone) });
             }
             Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
@@ -110,10 +115,11 @@ impl Task {
         }
     }
 
-    async fn reset(&mut self, to: SubscribeAt) -> Result<(), SubscriptionError> {
-        let position = to.resolve(&self.reader).await?;
+    /// Consumers are told first: none may take what it is sent from the new place for a message from the old one.
+    async fn reset(&mut self, to: &SubscribeAt) -> Result<(), SubscriptionError> {
+        let acks = to.resolve(&self.reader).await?;
         self.send_everyone_away(&NextOwner::default());
-        let acks = AckSet::at(position);
+        self.await_reader();
         if self.durable {
             self.cursor_log.put(&self.name, acks.clone(), self.properties.clone()).await?;
         }

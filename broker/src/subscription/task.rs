@@ -102,6 +102,8 @@ pub(super) struct Task {
     /// The cursor log has too much to write: nothing is delivered meanwhile.
     pub(super) cursor_full: bool,
     pub(super) hold_until: Option<Instant>,
+    /// A reader has moved, and was sent away for it.
+    pub(super) reader_expected_until: Option<Instant>,
     read_again_at: Option<Instant>,
     /// A connection has room again.
     room: Arc<Notify>,
@@ -152,7 +154,7 @@ impl Task {
         let acks = match setup.start {
             Start::Kept(acks) => acks,
             Start::New(at) => {
-                let acks = AckSet::at(at.resolve(&setup.reader).await?);
+                let acks = at.resolve(&setup.reader).await?;
                 if setup.durable {
                     setup.cursor_log.put(&setup.name, acks.clone(), setup.properties.clone()).await?;
                 }
@@ -173,6 +175,7 @@ impl Task {
             counters: Counters::default(),
             cursor_full: false,
             hold_until: None,
+            reader_expected_until: None,
             read_again_at: None,
             room: Arc::new(Notify::new()),
             finished: None,
@@ -216,6 +219,7 @@ impl Task {
                 self.hold_until = None;
                 self.dispatch.hold(false);
             }
+            () = sleep_until(self.reader_expected_until), if self.reader_expected_until.is_some() => return Next::End,
             () = sleep_until(self.read_again_at), if self.read_again_at.is_some() => self.read_again_at = None,
         }
         Next::GoOn

@@ -4,6 +4,7 @@ mod greeting;
 mod hostile;
 mod publishing;
 mod requests;
+mod seeking;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -79,8 +79,6 @@ async fn what_is_not_built_is_refused_by_name_and_the_connection_stays() {
     let refused = client.expect(Type::NewTxnResponse).await.new_txn_response.unwrap();
     assert_eq!((refused.request_id, refused.error()), (7, ServerError::NotAllowedError));
     assert_eq!(refused.message(), "Transactions are not enabled.");
-    client.send(CommandSeek { consumer_id: 1, request_id: 8, ..Default::default() }).await;
-    client.expect_error(8, ServerError::NotAllowedError).await;
     let mut watch = BaseCommand { r#type: Type::WatchTopicList.into(), ..Default::default() };
     watch.watch_topic_list = Some(CommandWatchTopicList { request_id: 9, ..Default::default() });
     client.send(watch).await;
