@@ -15,6 +15,7 @@ mod seek;
 mod session;
 
 pub(crate) use accept::serve;
+pub(crate) use greeting::rfc3339;
 
 #[cfg(test)]
 mod tests;

@@ -194,6 +194,37 @@ impl AckSet {
         None
     }
 
+    /// The entry that `before` unacknowledged ones lie in front of. As many steps as there are ledgers, whatever `before` is.
+    pub(crate) fn unacknowledged_after(&self, mut before: u64, chain: &Chain) -> Option<Position> {
+        let from = chain.at_or_after(self.mark);
+        let ledgers = chain.ledgers();
+        for listed in &ledgers[ledgers.partition_point(|listed| listed.ledger < from.ledger)..] {
+            let first = if listed.ledger == from.ledger { from.entry.0 } else { 0 };
+            let holes = self.holes.get(&listed.ledger);
+            // What lies below the mark was taken out of the holes, so their rank counts from the mark on.
+            let open_below = |end: u64| {
+                let acknowledged = end.checked_sub(1).map_or(0, |last| holes.map_or(0, |holes| holes.rank(last)));
+                end - first - acknowledged
+            };
+            let open = if first < listed.entries { open_below(listed.entries) } else { 0 };
+            if open <= before {
+                before -= open;
+                continue;
+            }
+            let (mut low, mut high) = (first, listed.entries);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if open_below(middle + 1) <= before {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            return Some(Position { ledger: listed.ledger, entry: EntryId(low) });
+        }
+        None
+    }
+
     /// Entries acknowledged above the mark, by ledger.
     pub(super) fn holes_by_ledger(&self) -> impl Iterator<Item = (LedgerId, &RoaringTreemap)> {
         self.holes.iter().map(|(ledger, entries)| (*ledger, entries))

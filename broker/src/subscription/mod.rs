@@ -87,6 +87,15 @@ pub(crate) enum Command {
         reply: Reply<()>,
     },
     SkipAll(Reply<()>),
+    /// Acknowledges so many unacknowledged entries.
+    Skip(u64, Reply<()>),
+    /// Acknowledges everything below a position.
+    SkipBelow(Position, Reply<()>),
+    /// The entry that so many unacknowledged ones lie in front of.
+    Peek(u64, Reply<Option<Position>>),
+    Properties(Reply<Properties>),
+    /// Replaces the properties.
+    SetProperties(Properties, Reply<()>),
     Reset(SubscribeAt, Reply<()>),
     /// SEEK: as [`Command::Reset`], asked by a consumer.
     Seek {

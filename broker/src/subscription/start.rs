@@ -24,7 +24,7 @@ pub(crate) enum SubscribeAt {
 
 impl SubscribeAt {
     /// What counts as acknowledged then: everything below the first entry that is delivered.
-    pub(super) async fn resolve(&self, reader: &LogReader) -> Result<AckSet, LogError> {
+    pub(crate) async fn resolve(&self, reader: &LogReader) -> Result<AckSet, LogError> {
         let position = match self {
             Self::Earliest => reader.first(),
             Self::Latest => reader.end(),

@@ -5,6 +5,7 @@
 //! Never: touches a socket, or lets one topic wait for another.
 mod error;
 mod handle; // What others ask,
+mod messages;
 mod offloads;
 mod producers; // and who answers.
 mod registry;
@@ -14,6 +15,7 @@ pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
+pub(crate) use messages::{Expired, From};
 pub(crate) use offloads::OffloadProgress;
 pub(crate) use producers::{AttachProducer, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};

@@ -46,6 +46,10 @@ fn check(acks: &AckSet, acknowledged: &BTreeSet<Position>, chain: &Chain) {
     );
     assert_eq!(acks.holes(), (acknowledged.len() - below) as u64);
     assert_eq!(acks.next_unacknowledged(Position::EARLIEST, chain), first_open);
+    for (before, position) in open.iter().enumerate() {
+        assert_eq!(acks.unacknowledged_after(before as u64, chain), Some(*position));
+    }
+    assert_eq!(acks.unacknowledged_after(open.len() as u64, chain), None);
     for from in existing.iter().step_by(3) {
         let expected = open.iter().find(|position| from <= *position).copied();
         assert_eq!(acks.next_unacknowledged(*from, chain), expected);
