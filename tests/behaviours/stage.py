@@ -93,6 +93,22 @@ class Stage:
         producer.close()
         return ids
 
+    def publish_batch(self, topic, contents):
+        """Publishes texts as one batch."""
+        options = {"batching_enabled": True, "batching_max_publish_delay_ms": 10_000}
+        producer = self.client.create_producer(topic, batching_max_messages=len(contents) + 1, **options)
+        for content in contents:
+            producer.send_async(content.encode(), lambda result, message_id: None)
+        producer.flush()
+        producer.close()
+
+    def eventually(self, holds):
+        """Waits until something is so, of which no client is told."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            time.sleep(0.05)
+
 
 def page(topic, name=""):
     """The REST page of a topic, below /admin/v2."""

@@ -15,6 +15,7 @@ pub mod faults; // A table of them.
 pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.
 pub mod heal; // Bookies are lost for good.
+pub mod holes; // What is acknowledged stays so, and nothing else.
 pub mod lines;
 pub mod many_topics;
 pub mod moves; // How long planned moves interrupt publishers.

@@ -35,7 +35,7 @@ pub(super) enum ConsumerSlot {
 #[derive(Clone)]
 pub(super) struct OpenConsumer {
     pub(super) handle: ConsumerHandle,
-    topic: TopicHandle,
+    pub(super) topic: TopicHandle,
 }
 
 /// What became of a SUBSCRIBE.
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    fn open_consumer(&self, consumer_id: u64) -> Option<OpenConsumer> {
+    pub(super) fn open_consumer(&self, consumer_id: u64) -> Option<OpenConsumer> {
         match self.consumers.get(&consumer_id) {
             Some(ConsumerSlot::Open(consumer)) => Some(consumer.clone()),
             _ => None,
@@ -206,7 +206,7 @@ impl Session {
     }
 }
 
-fn done(command: impl Into<BaseCommand>) -> Done {
+pub(super) fn done(command: impl Into<BaseCommand>) -> Done {
     Done::Answer(Box::new(command.into()))
 }
 
@@ -249,7 +249,7 @@ async fn attach(
     loop {
         let attached = topic.subscribe(|reply| ConsumerWanted {
             subscription: command.subscription.as_str().into(),
-            at,
+            at: at.clone(),
             properties: pairs(&command.subscription_properties).into_iter().collect(),
             attach: Attach {
                 serial,
@@ -304,7 +304,7 @@ fn start(command: &CommandSubscribe, now_ms: u64) -> SubscribeAt {
 }
 
 /// A reader gets the entry of its start id as well, and leaves out itself what it has read before.
-fn at_message(id: &MessageIdData) -> SubscribeAt {
+pub(super) fn at_message(id: &MessageIdData) -> SubscribeAt {
     match (id.ledger_id.cast_signed(), id.entry_id.cast_signed()) {
         (i64::MAX, _) => SubscribeAt::Latest,
         (ledger, _) if ledger < 0 => SubscribeAt::Earliest,

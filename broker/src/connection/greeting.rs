@@ -59,7 +59,7 @@ impl Session {
 }
 
 /// A time as tools print it: `2026-11-23T12:00:00.000Z`.
-pub(super) fn rfc3339(ms: u64) -> String {
+pub(crate) fn rfc3339(ms: u64) -> String {
     let (seconds, millis) = (ms / 1000, ms % 1000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

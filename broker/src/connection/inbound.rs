@@ -147,6 +147,7 @@ impl Session {
                 self.event(redeliver.consumer_id, |_| ConsumerEvent::Redeliver { ids, epoch });
             }
             Type::GetLastMessageId => self.last_message_id(&command.get_last_message_id.ok_or(missing)?),
+            Type::Seek => self.seek(&command.seek.ok_or(missing)?),
             Type::ConsumerStats => self.consumer_stats(&command.consumer_stats.ok_or(missing)?),
             other => return self.refuse(other, &command, bytes),
         }

@@ -12,9 +12,11 @@ mod listing;
 mod lookup;
 mod producer;
 mod refused;
+mod seek;
 mod session;
 
 pub(crate) use accept::serve;
+pub(crate) use greeting::rfc3339;
 
 #[cfg(test)]
 mod tests;

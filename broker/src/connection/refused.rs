@@ -45,11 +45,6 @@ impl Session {
                 error: Some(ServerError::NotAllowedError.into()),
                 message: Some(NO_TRANSACTIONS.into()),
             }),
-            Type::Seek => {
-                let request_id = command.seek.as_ref().map_or(u64::MAX, |seek| seek.request_id);
-                self.error(request_id, ServerError::NotAllowedError, "Seek is not supported yet");
-                return Ok(());
-            }
             Type::AuthResponse => return Ok(()), // Nobody asked; nothing is checked.
             kind if 70 <= kind as i32 => {
                 self.refuse_unknown(kind as i32, bytes);

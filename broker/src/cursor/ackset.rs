@@ -68,6 +68,19 @@ impl AckSet {
         Self { mark: position, ..Self::default() }
     }
 
+    /// Everything below the first existing entry not before `position` is acknowledged, and of the batch there, if it lies at
+    /// `position` itself, what `left` leaves out: one bit per message still unacknowledged.
+    pub(crate) fn inside(position: Position, left: &[u64], chain: &Chain) -> Self {
+        let first = chain.at_or_after(position);
+        if first != position || !chain.contains(first) || BATCH_MESSAGES_MAX as usize / 64 < left.len() {
+            return Self::at(first); // What is left of another entry says nothing of this one.
+        }
+        if left.iter().all(|word| *word == 0) {
+            return Self::at(chain.at_or_after(position.next()));
+        }
+        Self { mark: position, partial: BTreeMap::from([(position, left.into())]), ..Self::default() }
+    }
+
     /// Everything below it is acknowledged.
     pub(crate) fn mark(&self) -> Position {
         self.mark
@@ -184,6 +197,37 @@ impl AckSet {
                 }
                 _ => return Some(at),
             }
+        }
+        None
+    }
+
+    /// The entry that `before` unacknowledged ones lie in front of. As many steps as there are ledgers, whatever `before` is.
+    pub(crate) fn unacknowledged_after(&self, mut before: u64, chain: &Chain) -> Option<Position> {
+        let from = chain.at_or_after(self.mark);
+        let ledgers = chain.ledgers();
+        for listed in &ledgers[ledgers.partition_point(|listed| listed.ledger < from.ledger)..] {
+            let first = if listed.ledger == from.ledger { from.entry.0 } else { 0 };
+            let holes = self.holes.get(&listed.ledger);
+            // What lies below the mark was taken out of the holes, so their rank counts from the mark on.
+            let open_below = |end: u64| {
+                let acknowledged = end.checked_sub(1).map_or(0, |last| holes.map_or(0, |holes| holes.rank(last)));
+                end - first - acknowledged
+            };
+            let open = if first < listed.entries { open_below(listed.entries) } else { 0 };
+            if open <= before {
+                before -= open;
+                continue;
+            }
+            let (mut low, mut high) = (first, listed.entries);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if open_below(middle + 1) <= before {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            return Some(Position { ledger: listed.ledger, entry: EntryId(low) });
         }
         None
     }

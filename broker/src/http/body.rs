@@ -74,6 +74,9 @@ pub(super) struct MessageId {
     pub(super) entry_id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) properties: Option<BTreeMap<String, String>>,
+    /// Which message of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) batch_index: Option<i32>,
     /// Whether the message itself is left out.
     #[serde(alias = "isExcluded")]
     pub(super) excluded: bool,
@@ -86,6 +89,14 @@ impl MessageId {
 
     pub(super) fn latest() -> Self {
         Self { ledger_id: i64::MAX, entry_id: i64::MAX, ..Self::default() }
+    }
+
+    /// The position and the message of its batch, when it is inside one.
+    pub(super) fn inside(&self) -> Option<(Position, u32)> {
+        let index = u32::try_from(self.batch_index?).ok()?;
+        let (ledger, entry) = (u64::try_from(self.ledger_id).ok()?, u64::try_from(self.entry_id).ok()?);
+        let index = if self.excluded { index.saturating_add(1) } else { index };
+        (self.ledger_id != i64::MAX).then_some((Position::new(ledger, entry), index))
     }
 
     /// Where it points.

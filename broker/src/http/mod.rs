@@ -12,6 +12,7 @@ mod bookies; // Pages, from the outside inwards.
 mod bundles;
 mod clusters;
 mod lookup;
+mod messages;
 mod names;
 mod offload;
 mod partitioned;
@@ -162,6 +163,7 @@ fn persistent() -> Router<Pages> {
         .route("/subscriptions", get(topics::subscriptions))
         .route("/subscription/{subscription}", put(topics::subscribe).delete(topics::unsubscribe))
         .route("/subscription/{subscription}/skip_all", post(topics::skip_all))
+        .merge(messages::of_topics())
         .route("/subscription/{subscription}/resetcursor", post(topics::reset))
         .route("/subscription/{subscription}/resetcursor/{time}", post(topics::reset_to_time))
         .route(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::body::MessageId;
-use super::{Pages, Refusal, offload};
+use super::{Pages, Refusal, messages, offload};
 use crate::outbox::NextOwner;
 use crate::ownership::Owner;
 use crate::topic::{SubscribeAt, TopicError, TopicHandle};
@@ -39,6 +39,7 @@ pub(super) enum Ask {
     SkipAll { name: String },
     Reset { name: String, to: MessageId },
     ResetToTime { name: String, time_ms: u64 },
+    Messages(messages::Ask),
 }
 
 impl Ask {
@@ -65,6 +66,7 @@ impl Ask {
             Self::ResetToTime { name, time_ms } => {
                 (Method::POST, format!("{}/resetcursor/{time_ms}", subscription(name)), None)
             }
+            Self::Messages(ask) => ask.request(),
         }
     }
 }
@@ -191,7 +193,8 @@ impl Pages {
             Ask::Subscriptions => handle.subscriptions().await.map(|names| json!(names)),
             Ask::Unsubscribe { name, force } => handle.delete_subscription(name, *force).await.map(|()| Value::Null),
             Ask::SkipAll { name } => handle.skip_all(name).await.map(|()| Value::Null),
-            Ask::Reset { name, to } => handle.reset(name, to.place()).await.map(|()| Value::Null),
+            Ask::Reset { name, to } => messages::reset(handle, name, to).await.map(|()| Value::Null),
+            Ask::Messages(ask) => return messages::ask_open(self, handle, ask).await,
             Ask::ResetToTime { name, time_ms } => {
                 handle.reset(name, SubscribeAt::Time(*time_ms)).await.map(|()| Value::Null)
             }
@@ -211,7 +214,7 @@ impl Pages {
 }
 
 /// The texts that depend on what was asked.
-fn word(error: TopicError, topic: &TopicName, subscription: &str) -> Refusal {
+pub(super) fn word(error: TopicError, topic: &TopicName, subscription: &str) -> Refusal {
     match error {
         TopicError::NotFound(_) => Refusal::not_found(format!("Topic {topic} not found")),
         TopicError::SubscriptionNotFound => {

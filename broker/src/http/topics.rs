@@ -15,7 +15,7 @@ use super::{Answer, Pages, Refusal};
 use crate::namespaces::{NamespaceError, TopicMode};
 
 pub(super) type TopicPath = Path<(String, String, String)>;
-type SubscriptionPath = Path<(String, String, String, String)>;
+pub(super) type SubscriptionPath = Path<(String, String, String, String)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -53,7 +53,7 @@ impl Pages {
         })
     }
 
-    async fn ask_each(&self, topic: &TopicName, ask: &Ask, headers: &HeaderMap) -> Answer {
+    pub(super) async fn ask_each(&self, topic: &TopicName, ask: &Ask, headers: &HeaderMap) -> Answer {
         let partitions = self.each(topic).await?;
         for (index, partition) in partitions.iter().enumerate() {
             match self.ask(partition, ask, is_forwarded(headers)).await {
@@ -66,7 +66,7 @@ impl Pages {
         Ok(done())
     }
 
-    async fn ask_one(&self, path: TopicPath, ask: Ask, headers: &HeaderMap) -> Answer {
+    pub(super) async fn ask_one(&self, path: TopicPath, ask: Ask, headers: &HeaderMap) -> Answer {
         let Path((tenant, namespace, local)) = path;
         let topic = persistent(&tenant, &namespace, &local)?;
         Ok(answer(self.ask(&topic, &ask, is_forwarded(headers)).await?))

@@ -142,6 +142,17 @@ impl Chain {
         self.before(self.end())
     }
 
+    /// The entry that so many others lie in front of.
+    pub(crate) fn nth(&self, mut before: u64) -> Option<Position> {
+        for listed in &self.ledgers {
+            if before < listed.entries {
+                return Some(Position { ledger: listed.ledger, entry: EntryId(before) });
+            }
+            before -= listed.entries;
+        }
+        None
+    }
+
     /// Whether an entry lies there.
     pub(crate) fn contains(&self, position: Position) -> bool {
         self.ledger(position.ledger).is_some_and(|listed| position.entry.0 < listed.entries)

@@ -13,6 +13,8 @@ use crate::rate::Rate;
 
 /// How long a new active consumer of a Failover subscription waits for acknowledgements of the one before, as in Apache Pulsar.
 const HAND_OVER: Duration = Duration::from_secs(1);
+/// How long a reader that was sent away because it moved may take to come back. Beyond the longest pause of any client.
+const READER_AWAY_MAX: Duration = Duration::from_secs(120);
 /// Clients from this step of the protocol on know ACTIVE_CONSUMER_CHANGE.
 const ACTIVE_CHANGE_PROTOCOL: i32 = 12;
 
@@ -63,6 +65,7 @@ impl Task {
             last_consumed: 0,
         };
         self.attached.insert(attach.serial, attached);
+        self.reader_expected_until = None;
         self.elect();
     }
 
@@ -97,6 +100,11 @@ impl Task {
             let is_active = Some(self.dispatch.consumers().active() == Some(serial));
             attached.client.outbox.send(CommandActiveConsumerChange { consumer_id: attached.consumer_id, is_active });
         }
+    }
+
+    /// What is not durable ends with its last consumer, but not with one that is about to come back.
+    pub(super) fn await_reader(&mut self) {
+        self.reader_expected_until = (!self.durable).then(|| Instant::now() + READER_AWAY_MAX);
     }
 
     /// Consumers subscribe again, at the next owner.

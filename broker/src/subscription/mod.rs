@@ -95,7 +95,22 @@ pub(crate) enum Command {
         reply: Reply<()>,
     },
     SkipAll(Reply<()>),
+    /// Acknowledges so many unacknowledged entries.
+    Skip(u64, Reply<()>),
+    /// Acknowledges everything below a position.
+    SkipBelow(Position, Reply<()>),
+    /// The entry that so many unacknowledged ones lie in front of.
+    Peek(u64, Reply<Option<Position>>),
+    Properties(Reply<Properties>),
+    /// Replaces the properties.
+    SetProperties(Properties, Reply<()>),
     Reset(SubscribeAt, Reply<()>),
+    /// SEEK: as [`Command::Reset`], asked by a consumer.
+    Seek {
+        serial: Serial,
+        to: SubscribeAt,
+        reply: Reply<()>,
+    },
     /// Ledgers have left the chain.
     Trimmed,
     /// Sends the consumers away and ends. What is acknowledged stays.
@@ -158,3 +173,6 @@ impl ConsumerHandle {
 
 /// Properties as they are kept.
 pub(crate) type Properties = HashMap<String, String>;
+
+#[cfg(test)]
+mod tests;

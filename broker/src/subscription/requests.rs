@@ -1,11 +1,12 @@
 //! Requests to a subscription that get an answer each.
+use proto::Position;
 use proto::pulsar::command_subscribe::SubType;
 
 use super::report::kind_name;
 use super::slots::{RangeConflict, SlotRange};
 use super::task::{Next, Task};
-use super::{Attach, Command, ConsumerHandle, SubscribeAt, SubscriptionError};
-use crate::cursor::{AckReceipt, AckSet};
+use super::{Attach, Command, ConsumerHandle, Properties, SubscribeAt, SubscriptionError};
+use crate::cursor::AckReceipt;
 use crate::log::LogError;
 use crate::outbox::{NextOwner, Serial};
 
@@ -100,9 +101,28 @@ impl Task {
                 let _ = reply.send(Ok(()));
                 return Next::End;
             }
-            Command::SkipAll(reply) => self.skip_all(reply),
+            Command::SkipAll(reply) => self.skip_below(self.reader.end(), reply),
+            Command::SkipBelow(position, reply) => self.skip_below(position, reply),
+            Command::Skip(entries, reply) => {
+                let end = self.unacknowledged_after(entries).unwrap_or_else(|| self.reader.end());
+                self.skip_below(end, reply);
+            }
+            Command::Peek(before, reply) => {
+                let _ = reply.send(Ok(self.unacknowledged_after(before)));
+            }
+            Command::Properties(reply) => {
+                let _ = reply.send(Ok(self.properties.clone()));
+            }
+            Command::SetProperties(properties, reply) => {
+                let _ = reply.send(self.set_properties(properties).await);
+            }
             Command::Reset(to, reply) => {
-                let _ = reply.send(self.reset(to).await);
+                let _ = reply.send(self.reset(&to).await);
+            }
+            Command::Seek { serial, to, reply } => {
+                let there = self.attached.contains_key(&serial);
+                let gone = SubscriptionError::Refused("Consumer not found"); // Sent away by another seek, as likely as not.
+                let _ = reply.send(if there { self.reset(&to).await } else { Err(gone) });
             }
             Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
@@ -150,9 +170,20 @@ impl Task {
         Next::End
     }
 
-    /// Acknowledges all that is there.
-    fn skip_all(&mut self, reply: super::Reply<()>) {
-        let end = self.reader.end();
+    fn unacknowledged_after(&self, entries: u64) -> Option<Position> {
+        self.reader.with_chain(|chain| self.dispatch.acks().unacknowledged_after(entries, chain))
+    }
+
+    async fn set_properties(&mut self, properties: Properties) -> Result<(), SubscriptionError> {
+        if self.durable {
+            self.cursor_log.put(&self.name, self.dispatch.acks().clone(), properties.clone()).await?;
+        }
+        self.properties = properties;
+        Ok(())
+    }
+
+    /// Acknowledges all that lies below a position. Consumers stay.
+    fn skip_below(&mut self, end: Position, reply: super::Reply<()>) {
         let reader = self.reader.clone();
         let delta = reader.with_chain(|chain| self.dispatch.cumulative(end, chain)).unwrap_or_default();
         let answer = move |outcome: Result<(), LogError>| drop(reply.send(outcome.map_err(Into::into)));
@@ -163,10 +194,11 @@ impl Task {
         }
     }
 
-    async fn reset(&mut self, to: SubscribeAt) -> Result<(), SubscriptionError> {
-        let position = to.resolve(&self.reader).await?;
+    /// Consumers are told first: none may take what it is sent from the new place for a message from the old one.
+    async fn reset(&mut self, to: &SubscribeAt) -> Result<(), SubscriptionError> {
+        let acks = to.resolve(&self.reader).await?;
         self.send_everyone_away(&NextOwner::default());
-        let acks = AckSet::at(position);
+        self.await_reader();
         if self.durable {
             self.cursor_log.put(&self.name, acks.clone(), self.properties.clone()).await?;
         }

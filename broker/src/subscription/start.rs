@@ -1,11 +1,14 @@
-//! Where a subscription starts.
+//! Where a subscription starts, and where it is moved to.
+use std::sync::Arc;
+
 use proto::entry::head_of_stored;
 use proto::{EntryId, Position};
 
+use crate::cursor::AckSet;
 use crate::log::{ChainLedger, LogError, LogReader};
 
 /// Where a subscription starts or is moved to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SubscribeAt {
     /// Before everything that is kept.
     Earliest,
@@ -13,19 +16,25 @@ pub(crate) enum SubscribeAt {
     Latest,
     /// At this position: what lies there is delivered.
     Position(Position),
+    /// In the middle of a batch: a bit that is set is a message that is delivered.
+    Inside(Position, Arc<[u64]>),
     /// At the first entry published at that time or later, in milliseconds since 1970.
     Time(u64),
 }
 
 impl SubscribeAt {
-    /// The position of the first entry that is delivered, or the end.
-    pub(super) async fn resolve(self, reader: &LogReader) -> Result<Position, LogError> {
-        match self {
-            Self::Earliest => Ok(reader.first()),
-            Self::Latest => Ok(reader.end()),
-            Self::Position(position) => Ok(reader.at_or_after(position)),
-            Self::Time(time) => first_published_at(reader, time).await,
-        }
+    /// What counts as acknowledged then: everything below the first entry that is delivered.
+    pub(crate) async fn resolve(&self, reader: &LogReader) -> Result<AckSet, LogError> {
+        let position = match self {
+            Self::Earliest => reader.first(),
+            Self::Latest => reader.end(),
+            Self::Position(position) => reader.at_or_after(*position),
+            Self::Inside(position, left) => {
+                return Ok(reader.with_chain(|chain| AckSet::inside(*position, left, chain)));
+            }
+            Self::Time(time) => first_published_at(reader, *time).await?,
+        };
+        Ok(AckSet::at(position))
     }
 }
 

@@ -105,6 +105,8 @@ pub(super) struct Task {
     /// The cursor log has too much to write: nothing is delivered meanwhile.
     pub(super) cursor_full: bool,
     pub(super) hold_until: Option<Instant>,
+    /// A reader has moved, and was sent away for it.
+    pub(super) reader_expected_until: Option<Instant>,
     read_again_at: Option<Instant>,
     pub(super) watch: Watch,
     /// A connection has room again.
@@ -156,7 +158,7 @@ impl Task {
         let acks = match setup.start {
             Start::Kept(acks) => acks,
             Start::New(at) => {
-                let acks = AckSet::at(at.resolve(&setup.reader).await?);
+                let acks = at.resolve(&setup.reader).await?;
                 if setup.durable {
                     setup.cursor_log.put(&setup.name, acks.clone(), setup.properties.clone()).await?;
                 }
@@ -178,6 +180,7 @@ impl Task {
             counters: Counters::default(),
             cursor_full: false,
             hold_until: None,
+            reader_expected_until: None,
             read_again_at: None,
             watch: Watch::default(),
             room: Arc::new(Notify::new()),
@@ -223,6 +226,7 @@ impl Task {
                 self.hold_until = None;
                 self.dispatch.hold(false);
             }
+            () = sleep_until(self.reader_expected_until), if self.reader_expected_until.is_some() => return Next::End,
             () = sleep_until(self.read_again_at), if self.read_again_at.is_some() => self.read_again_at = None,
             () = sleep_until(self.watch.due()), if self.watch.due().is_some() => self.find_standstill(end),
         }

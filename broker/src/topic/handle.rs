@@ -292,22 +292,22 @@ impl TopicHandle {
         self.gone().await;
     }
 
-    async fn find(&self, name: &str, make: Option<Make>) -> Result<SubscriptionHandle, TopicError> {
+    pub(super) async fn find(&self, name: &str, make: Option<Make>) -> Result<SubscriptionHandle, TopicError> {
         let found = self.ask(|reply| Command::Subscription { name: name.into(), make, reply }).await?;
         found.ok_or(TopicError::SubscriptionNotFound)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, TopicError> {
+    pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, TopicError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(command(reply)).await.map_err(|_| self.unavailable())?;
         answer.await.map_err(|_| self.unavailable())
     }
 
-    fn of<T>(&self, outcome: Result<T, SubscriptionError>) -> Result<T, TopicError> {
+    pub(super) fn of<T>(&self, outcome: Result<T, SubscriptionError>) -> Result<T, TopicError> {
         outcome.map_err(|error| TopicError::from_subscription(&error, self.name()))
     }
 
-    fn log_error(&self, error: &LogError) -> TopicError {
+    pub(super) fn log_error(&self, error: &LogError) -> TopicError {
         TopicError::from_log(error, self.name())
     }
 

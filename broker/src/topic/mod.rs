@@ -7,6 +7,7 @@ mod access; // Who may publish beside whom,
 mod errands;
 mod error;
 mod handle; // What others ask,
+mod messages;
 mod offloads;
 mod producers; // and who answers.
 mod registry;
@@ -18,6 +19,7 @@ pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
+pub(crate) use messages::{Expired, From};
 pub(crate) use offloads::OffloadProgress;
 pub(crate) use producers::{AttachProducer, ProducerAttached, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};

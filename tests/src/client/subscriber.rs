@@ -168,6 +168,11 @@ impl Subscriber {
         self.asked.insert(request_id, positions);
     }
 
+    /// Acknowledges these messages, without a receipt.
+    pub fn acknowledge(&mut self, positions: &[Position]) {
+        self.queue_acknowledgement(positions, AckType::Individual, None);
+    }
+
     /// Acknowledges everything up to this message, without a receipt.
     pub fn acknowledge_up_to(&mut self, position: Position) {
         self.queue_acknowledgement(&[position], AckType::Cumulative, None);

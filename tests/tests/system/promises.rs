@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::Servers;
 use tests::crash::{ClusterRun, Keeping, Report, StandaloneRun, crash_cluster, crash_standalone};
+use tests::holes::{HolesRun, keep_holes};
 use tests::lines::{LinesRun, round_trip};
 
 use crate::directory;
@@ -52,6 +53,17 @@ async fn nothing_is_lost_when_a_bookie_or_a_broker_is_killed_or_a_bundle_moves()
     let report = Box::pin(crash_cluster(&run)).await.expect("the cluster serves throughout");
     holds(&report);
     assert_eq!(report.restarts, 2);
+}
+
+#[tokio::test]
+async fn holes_between_acknowledgements_outlive_kills() {
+    let place = directory();
+    let (messages, holes, kill_every) = (100_000, 10_000, Duration::from_millis(800));
+    let run = HolesRun { messages, holes, kill_every, seed: SEED, directory: place.path().into() };
+    let report = Box::pin(keep_holes(&run)).await.expect("it starts again each time");
+    println!("{report}");
+    assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");
+    assert!(9000 < report.holes && 0 < report.receipts && 0 < report.plain && 0 < report.kills, "{report}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod hostile;
 mod listing;
 mod publishing;
 mod requests;
+mod seeking;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -46,6 +46,10 @@ fn check(acks: &AckSet, acknowledged: &BTreeSet<Position>, chain: &Chain) {
     );
     assert_eq!(acks.holes(), (acknowledged.len() - below) as u64);
     assert_eq!(acks.next_unacknowledged(Position::EARLIEST, chain), first_open);
+    for (before, position) in open.iter().enumerate() {
+        assert_eq!(acks.unacknowledged_after(before as u64, chain), Some(*position));
+    }
+    assert_eq!(acks.unacknowledged_after(open.len() as u64, chain), None);
     for from in existing.iter().step_by(3) {
         let expected = open.iter().find(|position| from <= *position).copied();
         assert_eq!(acks.next_unacknowledged(*from, chain), expected);
@@ -152,4 +156,16 @@ fn what_does_not_exist_cannot_be_acknowledged() {
     assert!(!acks.acknowledge(Position::new(11, 0), &chain));
     assert!(acks.cumulative(Position::new(99, 0), &chain));
     assert_eq!(acks.mark(), chain.end(), "not beyond the end");
+}
+
+#[test]
+fn a_place_inside_a_batch_leaves_what_was_named_and_says_nothing_of_another_entry() {
+    let chain = chain(&[2, 0, 2]);
+    let batch = AckSet::inside(Position::new(10, 1), &[0b110], &chain);
+    assert_eq!((batch.mark(), batch.partial(Position::new(10, 1))), (Position::new(10, 1), Some(&[0b110][..])));
+    let nothing_left = AckSet::inside(Position::new(10, 1), &[0, 0], &chain);
+    assert_eq!(nothing_left, AckSet::at(Position::new(30, 0)));
+    let beyond = AckSet::inside(Position::new(10, 7), &[0b110], &chain);
+    assert_eq!(beyond, AckSet::at(Position::new(30, 0)));
+    assert_eq!(AckSet::inside(Position::new(99, 0), &[0b110], &chain), AckSet::at(chain.end()));
 }

@@ -17,6 +17,7 @@ use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
+use tests::holes::{HolesRun, keep_holes};
 use tests::lines::{self, LinesRun};
 use tests::moves::{MovesRun, move_under_load};
 use tests::offload_read::{self, OffloadReadRun};
@@ -121,6 +122,20 @@ enum Check {
         /// MiB that each process may take.
         #[arg(long, default_value_t = 256)]
         resident_mib_max: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Leaves holes between acknowledgements, kills standalone every so often, and counts what comes again that must not.
+    Holes {
+        /// Messages.
+        #[arg(long, default_value_t = 10_000_000)]
+        messages: usize,
+        /// About so many are never acknowledged.
+        #[arg(long, default_value_t = 1_000_000)]
+        holes: usize,
+        /// Seconds between two kills.
+        #[arg(long, default_value_t = 10.0)]
+        kill_every: f64,
         #[command(flatten)]
         place: Place,
     },
@@ -413,6 +428,14 @@ async fn run(check: Check) -> Result<(), Failure> {
                 BacklogRun { topics, messages, message_bytes, resident_bytes_max, cluster, sorted, at_once, directory };
             println!("{}", Box::pin(fill_and_read_back(&run)).await?);
             Ok(())
+        }
+        Check::Holes { messages, holes, kill_every, place } => {
+            let ground = place.prepare()?;
+            let (seed, directory) = (ground.seed, ground.directory.clone());
+            let kill_every = Duration::from_secs_f64(kill_every);
+            let report = Box::pin(keep_holes(&HolesRun { messages, holes, kill_every, seed, directory })).await?;
+            println!("{report}");
+            kept(report.faults() as u64)
         }
         Check::Lines { file, url, topic, place } => {
             let ground = place.prepare()?;
