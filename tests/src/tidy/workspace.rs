@@ -13,8 +13,18 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 const OURS: [&str; 8] = ["proto", "metadata", "daemon", "ledger", "bookie", "broker", "cli", "tests"];
 /// What a crate of pure words may be made of: codecs, no runtime, no socket.
-const OF_PROTO: [&str; 9] =
-    ["bytes", "crc32c", "prost", "thiserror", "tonic", "tonic-prost", "prost-build", "protox", "tonic-prost-build"];
+const OF_PROTO: [&str; 10] = [
+    "base64",
+    "bytes",
+    "crc32c",
+    "prost",
+    "thiserror",
+    "tonic",
+    "tonic-prost",
+    "prost-build",
+    "protox",
+    "tonic-prost-build",
+];
 const NOT_IN_PROTO: [&str; 7] =
     ["std::net", "std::fs", "std::thread", "std::time", "tokio", "Instant::now", "SystemTime"];
 

@@ -95,7 +95,8 @@ impl Node {
         let mut segments: Vec<&String> =
             names.iter().filter(|name| name.starts_with("segment-") || name.starts_with("sorted-")).collect();
         segments.reverse();
-        if segments.is_empty() {
+        // A start with that note is a start with a loss, whether or not it finds this one.
+        if segments.is_empty() || is_noted(&attempt) {
             return false;
         }
         let change = |disk: &SimDisk, kind: u64, name: &str, at: u64| match kind {
