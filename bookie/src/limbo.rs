@@ -9,6 +9,7 @@ mod judge;
 mod note; // In the order in which they need each other, last to first.
 mod review;
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -42,6 +43,8 @@ pub struct Damaged {
     note: Note,
     /// Journal segments from here on were begun after all that was lost had been written.
     after: SegmentId,
+    /// Ledgers of which this start has appended entries again that are older than that.
+    repeated: HashSet<LedgerId>,
 }
 
 impl Damaged {
@@ -52,7 +55,7 @@ impl Damaged {
             match segments::open(disk.clone(), identity, options.clone(), &mut Losses::refused()) {
                 Ok(found) => {
                     let after = SegmentId::FIRST;
-                    return Ok(Self { store: Store::of(found)?, note: Note::Marked, after });
+                    return Ok(Self { store: Store::of(found)?, note: Note::Marked, after, repeated: HashSet::new() });
                 }
                 Err(error) if error.is_loss() => {}
                 Err(error) => return Err(error),
@@ -60,19 +63,19 @@ impl Damaged {
         }
         store_note(disk.as_ref(), Note::Unmarked)?;
         let mut losses = Losses::tolerated();
-        let found = segments::open(disk, identity, options, &mut losses)?;
+        let mut found = segments::open(disk, identity, options, &mut losses)?;
+        let repeated = std::mem::take(&mut found.repeated);
         losses.found.iter().for_each(|loss| tracing::error!(%loss, "something that was acknowledged may be lost"));
         // What an earlier start has found is not seen any more.
         let after = if noted == Some(Note::Unmarked) { SegmentId::NEVER } else { losses.after };
-        Ok(Self { store: Store::of_damaged(found)?, note: Note::Unmarked, after })
+        Ok(Self { store: Store::of_damaged(found)?, note: Note::Unmarked, after, repeated })
     }
 
     /// Tells ledgers' records what may be missing here. The store that it returns may serve.
     pub async fn enter(self, metadata: &dyn MetadataStore) -> Result<Store, OpenError> {
-        let Self { mut store, note, after } = self;
+        let Self { mut store, note, after, repeated } = self;
         let me = store.segments.identity.bookie.clone();
-        let mut unlisted: std::collections::BTreeSet<LedgerId> =
-            store.segments.index.read().ledgers().into_iter().collect();
+        let mut unlisted: BTreeSet<LedgerId> = store.segments.index.read().ledgers().into_iter().collect();
         let mut page_after = None;
         loop {
             let page = metadata.list(keys::LEDGERS, page_after.as_ref(), PAGE).await?;
@@ -84,7 +87,7 @@ impl Damaged {
                 let named = records.iter().filter(|record| judge::names(record, &me));
                 store.segments.index.write().limbo.extend(named.map(|record| LedgerId(record.ledger)));
             } else {
-                enter_some(&mut store, metadata, &me, after, records).await?;
+                enter_some(&mut store, metadata, &me, (after, &repeated), records).await?;
             }
             page_after = page.records.last().map(|last| last.key.clone());
             if !page.more || page_after.is_none() {
@@ -114,11 +117,11 @@ async fn enter_some(
     store: &mut Store,
     metadata: &dyn MetadataStore,
     me: &BookieId,
-    after: SegmentId,
+    (after, repeated): (SegmentId, &HashSet<LedgerId>),
     records: Vec<LedgerRecord>,
 ) -> Result<(), OpenError> {
     let segments = store.segments.clone();
-    let held = held::Index { segments: &segments, after };
+    let held = held::Index { segments: &segments, after, repeated };
     let mut orders = Vec::new();
     let mut to_mark = Vec::new();
     for record in records {

@@ -47,13 +47,11 @@ def what_a_consumer_leaves_goes_to_others_and_does_not_count(stage):
 
 def all_that_a_consumer_holds_can_be_asked_for_again(stage):
     topic = stage.topic("again")
-    first, second = (stage.subscribe(topic, kind=Shared, receiver_queue_size=5) for _ in range(2))
+    consumer = stage.subscribe(topic, kind=Shared)
     stage.publish(topic, [str(number) for number in range(10)])
-    held = [message for consumer in (first, second) for message in _all_of(consumer, acknowledge=False)]
-    assert len(held) == 10
-    first.redeliver_unacknowledged_messages()
-    second.redeliver_unacknowledged_messages()
-    again = [message for consumer in (first, second) for message in _all_of(consumer)]
+    assert len(_all_of(consumer, acknowledge=False)) == 10
+    consumer.redeliver_unacknowledged_messages()
+    again = _all_of(consumer)
     assert sorted(map(text, again), key=int) == [str(number) for number in range(10)]
     assert {message.redelivery_count() for message in again} == {1}
 

@@ -1,4 +1,5 @@
 //! What the index of a store that has lost something still proves.
+use std::collections::HashSet;
 use std::ops::Range;
 
 use proto::records::LedgerRecord;
@@ -18,6 +19,8 @@ pub(super) struct Index<'a> {
     pub(super) segments: &'a Segments,
     /// Journal segments from here on were begun after all that was lost had been written.
     pub(super) after: SegmentId,
+    /// Ledgers whose entries there may be older: the start has appended them again.
+    pub(super) repeated: &'a HashSet<LedgerId>,
 }
 
 impl Held for Index<'_> {
@@ -44,6 +47,9 @@ impl Held for Index<'_> {
 
     fn safe_end(&self, record: &LedgerRecord) -> Option<EntryId> {
         let ledger = LedgerId(record.ledger);
+        if self.repeated.contains(&ledger) {
+            return None;
+        }
         let index = self.segments.index.read();
         let end = index.standing(ledger).end;
         let segment = match index.find(ledger, EntryId(end.0.checked_sub(1)?), 1) {

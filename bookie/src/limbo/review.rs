@@ -1,5 +1,5 @@
 //! Leaving limbo, ledger by ledger, as the records allow.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Limbo {
         };
         // Looking through what is held reads the disk: only when something has come.
         let look = self.looked.get(&ledger) != Some(&now);
-        let held = held::Index { segments: &segments, after: SegmentId::NEVER };
+        let held = held::Index { segments: &segments, after: SegmentId::NEVER, repeated: &HashSet::new() };
         let record = change(metadata, ledger, |record| if look { judge::cleared(record, &me, &held) } else { None });
         let Some(record) = record.await? else { return Ok(false) }; // A missing record is no permission.
         if record.state() == LedgerState::Closed {

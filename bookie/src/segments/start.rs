@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proto::LedgerId;
 
 use super::scan::{Scan, Window, scan};
 use super::seal::read_footer;
@@ -30,6 +31,8 @@ pub(crate) struct Recovered {
     pub(crate) synced: Place,
     /// Found whole, but not proven to be synced.
     pub(crate) again: Vec<(Record, Bytes)>,
+    /// Ledgers with entries among these that were first written before something that is lost.
+    pub(crate) repeated: HashSet<LedgerId>,
     /// What the manifest says of the journal's segments: those before it count only if they are listed.
     pub(crate) settled: SegmentId,
     /// The first number that no sorted segment has.
@@ -85,10 +88,13 @@ pub(crate) fn open(
     let (segment, sequence) = (index.next_segment(), index.next_sequence());
 
     let segments = Arc::new(Segments::new(disk, identity.clone(), options, index, (spares, reserve)));
-    let mut again = Vec::new();
+    let (mut again, mut repeated) = (Vec::new(), HashSet::new());
     let mut seen = HashSet::new(); // A start that lost power while it appended again leaves records twice.
     for (segment, end) in loaded.iter().zip(&ends) {
         segment.unproven(*end, &segments, &mut |record, payload| {
+            if segment.segment < losses.after {
+                repeated.insert(record.ledger);
+            }
             if seen.insert((record.kind, record.ledger, record.entry)) {
                 again.push((record, payload));
             }
@@ -98,7 +104,7 @@ pub(crate) fn open(
     let next_sorted = sorted.max().map_or(SegmentId::FIRST_SORTED, SegmentId::next);
     let scanned = loaded.iter().filter(|loaded| matches!(loaded.content, Content::Scanned(_)));
     let to_seal = scanned.map(|loaded| loaded.segment).collect();
-    Ok(Recovered { segments, to_seal, segment, sequence, synced, again, settled, next_sorted })
+    Ok(Recovered { segments, to_seal, segment, sequence, synced, again, repeated, settled, next_sorted })
 }
 
 /// The number after those of all the journal's segments.

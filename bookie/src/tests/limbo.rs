@@ -189,6 +189,28 @@ fn an_open_ledger_that_went_on_after_the_loss_is_not_in_limbo() {
     assert!(store.limbo().ledgers().contains(&LedgerId(QUIET)), "which segments there were is not known");
 }
 
+/// Goal: an entry that a start appends again does not pass for one that was written after the loss.
+/// Method: segment 1 ends with an entry that nothing proves once segment 2 is lost, with the ledger's next entry in it.
+#[test]
+fn an_open_ledger_whose_last_entry_is_only_written_again_is_in_limbo() {
+    let (disk, metadata) = (SimDisk::new(), MemoryStore::default());
+    put_record(&metadata, OPEN, LedgerState::Open);
+    for (life, ledger, entry) in [(1, OPEN, 0), (2, OPEN, 1), (3, QUIET, 0)] {
+        let mut store = open(&disk, life).unwrap();
+        assert_eq!(status(&mut store, add(1, ledger, entry, SIZE)), Status::Ok);
+        if life == 2 {
+            assert_eq!(status(&mut store, add(1, QUIET, 1, SIZE)), Status::Ok);
+        }
+        drop(store);
+        disk.kill();
+    }
+    lose_a_segment(&disk);
+    let mut store = enter(&disk, 4, &metadata).unwrap();
+    assert!(store.limbo().ledgers().contains(&LedgerId(OPEN)));
+    let lost = ask(&mut store, read(1, OPEN, 1, 2));
+    assert_eq!((lost.status(), lost.absent), (Status::Unknown, true), "it was acknowledged");
+}
+
 #[test]
 fn what_was_damaged_is_kept_as_it_was() {
     let (disk, metadata) = scene();
