@@ -14,8 +14,8 @@ impl Task {
     pub(super) fn admit(&self, attach: &Attach) -> Result<ConsumerHandle, SubscriptionError> {
         if self.durable != attach.durable {
             return Err(SubscriptionError::NotAllowed(match self.durable {
-                true => "Durable subscription with the same name already exists.",
-                false => "NonDurable subscription with the same name already exists.",
+                true => "Durable subscription with the same name already exists.".into(),
+                false => "NonDurable subscription with the same name already exists.".into(),
             }));
         }
         let holder = self.attached.values().next().map(|attached| attached.client.outbox.clone());
@@ -26,6 +26,12 @@ impl Task {
         }
         if holder.is_some() && attach.kind == SubType::Exclusive {
             return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected".into(), holder });
+        }
+        if attach.limits.consumers_of_subscription.is_some_and(|max| max <= self.attached.len()) {
+            return Err(SubscriptionError::Busy {
+                text: "Subscription reached max consumers limit".into(),
+                holder: None,
+            });
         }
         if attach.kind == SubType::KeyShared
             && let Some(conflict) = self.dispatch.conflict(&attach.keys)
@@ -104,6 +110,8 @@ impl Task {
             Command::Reset(to, reply) => {
                 let _ = reply.send(self.reset(to).await);
             }
+            Command::ExpireBefore(below, reply) => self.expire_before(below, reply),
+            Command::Terminated => {} // Waking up was enough.
             Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
                 let known = self.attached.contains_key(&serial);
