@@ -4,6 +4,7 @@
 //! Promises: ledgers that are due are closed, ledgers that may leave do, those that should move to objects get their turn; a topic that
 //! fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
+mod backlog;
 mod tiering;
 mod wanted;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::task::TaskTracker;
 
 use crate::Clock;
+use crate::cursor::Need;
 use crate::log::{Keep, Rollover, roll_due, trimmable};
 use crate::policies::{Effective, Policies};
 use crate::topic::{TopicError, TopicHandle, Topics};
@@ -156,12 +158,14 @@ impl Upkeep {
         let least = Keep { without_subscription: self.without_subscription, ..Keep::NOTHING };
         Ok(topic.with_chain(|chain| {
             let moves = chain.ledgers().iter().any(|listed| listed.sealed_at.is_some() && !listed.bookies_freed);
-            moves || !trimmable(chain, need, &least, now_ms).is_empty()
+            let waits = matches!(need, Need::From(first) if first < chain.end());
+            moves || waits || !trimmable(chain, need, &least, now_ms).is_empty()
         }))
     }
 
     /// Does what policies want of a topic. What leaves comes before anything else: it need not be done for what is gone.
     async fn tend(&self, topic: &TopicHandle, wanted: &Effective) {
+        self.bound_backlog(topic, wanted).await;
         if let Err(error) = topic.trim(&self.keep(wanted), &wanted.unchanged()).await {
             tracing::info!(topic = %topic.name(), %error, "nothing leaves for now");
         }

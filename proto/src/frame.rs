@@ -123,6 +123,7 @@ envelope! {
     GetLastMessageId get_last_message_id CommandGetLastMessageId,
     GetLastMessageIdResponse get_last_message_id_response CommandGetLastMessageIdResponse,
     ActiveConsumerChange active_consumer_change CommandActiveConsumerChange,
+    ReachedEndOfTopic reached_end_of_topic CommandReachedEndOfTopic,
     GetTopicsOfNamespace get_topics_of_namespace CommandGetTopicsOfNamespace,
     GetTopicsOfNamespaceResponse get_topics_of_namespace_response CommandGetTopicsOfNamespaceResponse,
     GetSchema get_schema CommandGetSchema,

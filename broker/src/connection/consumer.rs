@@ -10,10 +10,11 @@ use proto::pulsar::{
 };
 
 use super::errors::{Answer, answer};
-use super::producer::{Ends, open_topic, pairs};
+use super::producer::{Ends, open_topic, pairs, wanted};
 use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, no_message_id};
+use crate::policies::Limits;
 use crate::subscription::{
     Attach, Command, ConsumerEvent, ConsumerHandle, KeyPolicy, KeyTerms, SubscribeAt, SubscriptionError,
 };
@@ -232,7 +233,8 @@ async fn open(
         context.schemas.register(topic.name(), schema).await.map_err(|error| answer(error.into()))?;
     }
     let at = start(&command, context.clock.now_ms());
-    let handle = attach(&topic, &client, &command, serial, at).await;
+    let limits = wanted(context, &topic).await?.limits();
+    let handle = attach(&topic, &client, &command, serial, at, limits).await;
     let handle = handle.map_err(|error| answer(TopicError::from_subscription(&error, topic.name()).into()))?;
     Ok(OpenConsumer { handle, topic })
 }
@@ -244,6 +246,7 @@ async fn attach(
     command: &CommandSubscribe,
     serial: Serial,
     at: SubscribeAt,
+    limits: Limits,
 ) -> Result<ConsumerHandle, SubscriptionError> {
     let mut probed = false;
     loop {
@@ -260,6 +263,7 @@ async fn attach(
                 name: command.consumer_name().to_string(),
                 priority: command.priority_level(),
                 epoch: command.consumer_epoch,
+                limits,
                 client: client.clone(),
                 metadata: pairs(&command.metadata),
                 reply,

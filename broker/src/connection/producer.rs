@@ -12,6 +12,7 @@ use super::lookup::version_bytes;
 use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, Turn};
+use crate::policies::Effective;
 use crate::topic::{AttachProducer, ProducerAttached, SubscribeAt, TopicError, TopicHandle};
 
 /// What a client calls by a producer id.
@@ -187,8 +188,8 @@ async fn open(
         return refused("Transactions are not enabled.");
     }
     let topic = open_topic(context, &command.topic, true).await.map_err(answer)?;
-    let wanted = context.policies.effective(topic.name()).await;
-    let wanted = wanted.map_err(|error| (ServerError::ServiceNotReady, format!("policies cannot be read: {error}")))?;
+    let wanted = wanted(context, &topic).await?;
+    let limits = wanted.limits();
     let encryption_required = wanted.encryption_required();
     if encryption_required && !command.encrypted() {
         return Err((ServerError::MetadataError, format!("Encryption is required in {}", topic.name())));
@@ -198,14 +199,36 @@ async fn open(
         None => None,
     };
     if let Some(subscription) = command.initial_subscription_name.as_deref().filter(|name| !name.is_empty()) {
+        let makes = limits.makes_subscriptions
+            || topic.subscriptions().await.is_ok_and(|all| all.iter().any(|one| one == subscription));
+        if !makes {
+            return refused(
+                "Could not create the initial subscription due to the auto subscription creation is not allowed.",
+            );
+        }
         match topic.create_subscription(subscription, SubscribeAt::Earliest, BTreeMap::new()).await {
             Ok(()) | Err(TopicError::SubscriptionExists) => {}
             Err(error) => return Err(answer(error.into())),
         }
     }
-    let attached = attach(&topic, &client, &command, serial, wanted.deduplication()).await;
+    topic.admits_producers(&wanted.quotas(), context.clock.now_ms()).await.map_err(|error| answer(error.into()))?;
+    let terms = Terms { deduplication: wanted.deduplication(), producers_max: limits.producers };
+    let attached = attach(&topic, &client, &command, serial, terms).await;
     let attached = attached.map_err(|error| answer(error.into()))?;
     Ok(OpenProducer { serial, topic, attached, schema_version, request_id: command.request_id, encryption_required })
+}
+
+/// What policies want of a topic.
+pub(super) async fn wanted(context: &Context, topic: &TopicHandle) -> Result<Effective, Answer> {
+    let wanted = context.policies.effective(topic.name()).await;
+    wanted.map_err(|error| (ServerError::ServiceNotReady, format!("policies cannot be read: {error}")))
+}
+
+/// What policies say of those who publish.
+#[derive(Clone, Copy)]
+struct Terms {
+    deduplication: bool,
+    producers_max: Option<usize>,
 }
 
 /// Attaches, if need be after the connection of whoever is in the way has turned out to be dead.
@@ -214,7 +237,7 @@ async fn attach(
     client: &Arc<Client>,
     command: &CommandProducer,
     serial: Serial,
-    deduplication: bool,
+    terms: Terms,
 ) -> Result<ProducerAttached, TopicError> {
     let name = command.producer_name.clone().filter(|name| !name.is_empty());
     let mut probed = false;
@@ -227,7 +250,8 @@ async fn attach(
             epoch: command.epoch(),
             mode: command.producer_access_mode(),
             topic_epoch: command.topic_epoch,
-            deduplication,
+            deduplication: terms.deduplication,
+            producers_max: terms.producers_max,
             client: client.clone(),
             metadata: pairs(&command.metadata),
             reply,
@@ -249,7 +273,7 @@ async fn attach(
 pub(super) async fn open_topic(context: &Context, topic: &str, create: bool) -> Result<TopicHandle, Fault> {
     let name: TopicName = topic.parse()?;
     if name.domain() == Domain::NonPersistent {
-        return Err(TopicError::NotAllowed("Non-persistent topics are not supported yet").into());
+        return Err(TopicError::NotAllowed("Non-persistent topics are not supported yet".into()).into());
     }
     if !context.ownership.owns(&name) {
         // Another broker may have read of our taking the bundle before our own commit was answered. Waiting for what we own

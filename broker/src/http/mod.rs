@@ -156,6 +156,8 @@ fn persistent() -> Router<Pages> {
         .route("/unload", put(topics::unload))
         .route("/trim", post(topics::trim))
         .route("/truncate", delete(topics::truncate))
+        .route("/terminate", post(topics::terminate))
+        .route("/terminate/partitions", post(partitioned::terminate))
         .route("/offload", put(offload::begin).get(offload::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))

@@ -30,6 +30,7 @@ pub(super) enum Ask {
     Unload,
     Trim,
     Truncate,
+    Terminate,
     Offload { before: MessageId },
     OffloadProgress,
     Delete { force: bool },
@@ -53,6 +54,7 @@ impl Ask {
             Self::Unload => (Method::PUT, "/unload".into(), None),
             Self::Trim => (Method::POST, "/trim".into(), None),
             Self::Truncate => (Method::DELETE, "/truncate".into(), None),
+            Self::Terminate => (Method::POST, "/terminate".into(), None),
             Self::Offload { before } => (Method::PUT, "/offload".into(), Some(json!(before))),
             Self::OffloadProgress => (Method::GET, "/offload".into(), None),
             Self::Delete { force } => (Method::DELETE, format!("?force={force}"), None),
@@ -188,6 +190,12 @@ impl Pages {
             }),
             Ask::Trim => return Ok(self.context.upkeep.trim(handle).await.map(|()| Value::Null)?),
             Ask::Truncate => return Ok(self.context.upkeep.truncate(handle).await.map(|()| Value::Null)?),
+            Ask::Terminate => handle.terminate().await.map(|last| {
+                let last = last.map(|last| last.to_message_id());
+                let signed = |id: Option<u64>| id.and_then(|id| i64::try_from(id).ok()).unwrap_or(-1);
+                json!({"ledgerId": signed(last.as_ref().map(|id| id.ledger_id)),
+                       "entryId": signed(last.as_ref().map(|id| id.entry_id)), "partitionIndex": -1, "batchSize": 0, "batchIndex": -1})
+            }),
             Ask::Offload { before } => return offload::begin_here(self, handle, before),
             Ask::OffloadProgress => Ok(offload::shown(&handle.offload_progress())),
             Ask::Subscriptions => handle.subscriptions().await.map(|names| json!(names)),

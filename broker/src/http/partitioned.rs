@@ -151,6 +151,22 @@ pub(super) async fn internal_stats(
     Ok(body::json(json!({"metadata": {"partitions": partitions, "deleted": false}, "partitions": all})))
 }
 
+/// Of all partitions; each with its number and its last message.
+pub(super) async fn terminate(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    if pages.context.namespaces.partitions(&topic).await? == 0 {
+        let reason = "Termination of a non-partitioned topic is not allowed using partitioned-terminate, please use terminate commands";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
+    }
+    let (partitions, all) = pages.ask_partitions(&topic, &Ask::Terminate, is_forwarded(&headers)).await?;
+    let last = |number: u32| all.get(&topic.with_partition(number).to_string()).cloned().unwrap_or_default();
+    Ok(body::json((0..partitions).map(|number| (number.to_string(), last(number))).collect::<BTreeMap<_, _>>()))
+}
+
 impl Pages {
     pub(super) async fn create_partitions(
         &self,

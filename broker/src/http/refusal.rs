@@ -172,6 +172,9 @@ impl From<TopicError> for Refusal {
             | TopicError::ProducerFenced(_)
             | TopicError::ConsumerBusy(_)
             | TopicError::ConsumerKeys(_)
+            | TopicError::Terminated
+            | TopicError::BacklogHeld
+            | TopicError::BacklogFull
             | TopicError::SubscriptionExists => StatusCode::CONFLICT,
             TopicError::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         };

@@ -171,6 +171,20 @@ pub(super) async fn truncate(
     pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Truncate, &headers).await
 }
 
+/// Takes no more messages, for ever.
+pub(super) async fn terminate(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
+) -> Answer {
+    let topic = persistent(&tenant, &namespace, &local)?;
+    if 0 < pages.context.namespaces.partitions(&topic).await? {
+        let reason = "Termination of a partitioned topic is not allowed";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
+    }
+    Ok(answer(pages.ask(&topic, &Ask::Terminate, is_forwarded(&headers)).await?))
+}
+
 pub(super) async fn stats(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
     pages.ask_one(path, Ask::Stats, &headers).await
 }

@@ -180,6 +180,29 @@ impl Chain {
         })
     }
 
+    /// Payload bytes from a position on: of its own ledger in proportion, because sizes of single entries are not kept.
+    pub(crate) fn bytes_from(&self, from: Position) -> u64 {
+        let at = self.ledgers.partition_point(|listed| listed.ledger < from.ledger);
+        let bytes = self.ledgers[at..].iter().map(|listed| match listed.ledger == from.ledger {
+            true => share(listed.bytes, listed.entries.saturating_sub(from.entry.0), listed.entries),
+            false => listed.bytes,
+        });
+        bytes.sum()
+    }
+
+    /// The first position from which on no more than `bytes` lie, by the same reckoning.
+    pub(crate) fn last_bytes(&self, bytes: u64) -> Position {
+        let mut left = bytes;
+        for listed in self.ledgers.iter().rev() {
+            if left < listed.bytes {
+                let entries = share(listed.entries, left, listed.bytes);
+                return self.at_or_after(Position { ledger: listed.ledger, entry: EntryId(listed.entries - entries) });
+            }
+            left -= listed.bytes;
+        }
+        self.first()
+    }
+
     /// Entries in `[from, to)`.
     pub(crate) fn count(&self, from: Position, to: Position) -> u64 {
         if to <= from {
@@ -192,5 +215,31 @@ impl Chain {
             high - low
         });
         counts.sum()
+    }
+}
+
+/// `whole` times `part` of `of`, rounded down.
+fn share(whole: u64, part: u64, of: u64) -> u64 {
+    u64::try_from(u128::from(whole) * u128::from(part) / u128::from(of.max(1))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_reckoned_from_both_ends_in_the_same_way() {
+        let ledger =
+            |ledger, entries, bytes| ChainLedger { ledger: LedgerId(ledger), entries, bytes, ..Default::default() };
+        let chain = Chain::new(vec![ledger(2, 10, 100), ledger(5, 4, 400), ledger(7, 2, 20)], LedgerId(7));
+        let rows = [((0, 0), 520), ((2, 9), 430), ((5, 0), 420), ((5, 3), 120), ((7, 1), 10), ((7, 2), 0), ((9, 0), 0)];
+        for ((ledger, entry), bytes) in rows {
+            assert_eq!(chain.bytes_from(Position::new(ledger, entry)), bytes, "{ledger}:{entry}");
+        }
+        for (bytes, (ledger, entry)) in
+            [(600, (2, 0)), (430, (2, 9)), (429, (5, 0)), (419, (5, 1)), (10, (7, 1)), (0, (7, 2))]
+        {
+            assert_eq!(chain.last_bytes(bytes), Position::new(ledger, entry), "{bytes}");
+        }
     }
 }

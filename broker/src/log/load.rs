@@ -6,7 +6,7 @@ use ledger::Sealed;
 use metadata::{Expect, Operation, Transaction};
 use prost::Message;
 use proto::records::TopicRecord;
-use proto::{LedgerId, TopicName, keys};
+use proto::{LedgerId, Position, TopicName, keys};
 
 use super::record::{self, RecordOwner};
 use super::tier::chain_of;
@@ -30,6 +30,8 @@ pub(crate) struct Loaded {
     pub record: RecordOwner,
     /// Of the producers that have had the topic for themselves.
     pub producer_epoch: Option<u64>,
+    /// Where it ended for producers, once it has: the last message, if there was one.
+    pub terminated: Option<Option<Position>>,
     /// Milliseconds since 1970.
     pub created_at: u64,
 }
@@ -86,7 +88,9 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let offloader = Offloader::new(owner.clone(), reader.clone());
     let log = TopicLog::new(reader, owner.clone(), cursor_log.clone());
     let (created_at, producer_epoch) = (record.created_at, record.producer_epoch);
-    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, record: owner, producer_epoch, created_at })
+    let terminated =
+        record.terminated.as_ref().map(|at| at.entries.checked_sub(1).map(|last| Position::new(at.ledger, last)));
+    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, record: owner, producer_epoch, terminated, created_at })
 }
 
 /// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its

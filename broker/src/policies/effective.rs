@@ -1,5 +1,6 @@
 //! What counts for a topic.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use metadata::{Error, Expect, Key, MetadataStoreExt, Operation, Record};
 use prost::Message;
@@ -7,7 +8,7 @@ use proto::records::{self, OffloadPolicy, PoliciesRecord};
 use proto::{NamespaceName, TopicName, keys};
 use serde_json::Value;
 
-use super::{Policies, Retention, offload, plain};
+use super::{Limits, Policies, Quotas, Retention, offload, plain};
 
 /// A policies record as it was read: of nothing set, the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,21 @@ impl Effective {
     /// Whether only encrypted messages are taken. Without a policy: no.
     pub(crate) fn encryption_required(&self) -> bool {
         self.plain("encryption_required") == Value::Bool(true)
+    }
+
+    /// After how long messages count as acknowledged. `None`: never.
+    pub(crate) fn message_ttl(&self) -> Option<Duration> {
+        self.plain("message_ttl_in_seconds").as_u64().filter(|seconds| 0 < *seconds).map(Duration::from_secs)
+    }
+
+    /// How many may be there, and who.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::of(self)
+    }
+
+    /// How much may wait for subscriptions. Each of the two comes from the topic, else from the namespace.
+    pub(crate) fn quotas(&self) -> Quotas {
+        Quotas::of([&self.topic.record, &self.namespace.record])
     }
 
     /// When ledgers move to objects, and where. Without a policy: never.

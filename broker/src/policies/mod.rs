@@ -14,11 +14,13 @@ mod rows; // to all of them,
 mod table;
 
 mod effective; // what counts of them for a topic,
+mod limits;
 mod store; // and where they are kept.
 
 pub(crate) use effective::{Effective, OfNamespace};
+pub(crate) use limits::Limits;
 pub(crate) use plain::{property, set_property};
-pub(crate) use quotas::{QuotaKind, set_quota};
+pub(crate) use quotas::{QuotaAction, QuotaKind, Quotas, set_quota};
 pub(crate) use retention::Retention;
 pub(crate) use rows::AutoTopics;
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};

@@ -36,6 +36,46 @@ impl QuotaKind {
     }
 }
 
+/// What happens when more waits than may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QuotaAction {
+    /// Producers stay out until less waits.
+    Hold,
+    /// They are told that nothing is taken.
+    Refuse,
+    /// The oldest counts as acknowledged.
+    Evict,
+}
+
+/// How much may wait: bytes, or seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) limit: u64,
+    pub(crate) action: QuotaAction,
+}
+
+/// What counts for a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Quotas {
+    pub(crate) size: Option<Quota>,
+    pub(crate) age: Option<Quota>,
+}
+
+impl Quotas {
+    /// The first of `levels` that says something of a kind counts. Limits below 0 are none, and no age is too old in 0 seconds.
+    pub(super) fn of(levels: [&PoliciesRecord; 2]) -> Self {
+        let quota = |kind: QuotaKind, member: &str, least: u64| {
+            let both = levels.map(|record| plain::get(record, KEY));
+            let set = both.iter().map(|both| &both[kind.name()]).find(|set| !set.is_null())?;
+            let action = [QuotaAction::Hold, QuotaAction::Refuse, QuotaAction::Evict];
+            let at = POLICIES.iter().position(|policy| set["policy"] == json!(policy))?;
+            let limit = set[member].as_u64().filter(|limit| least <= *limit)?;
+            Some(Quota { limit, action: action[at] })
+        };
+        Self { size: quota(QuotaKind::Size, "limitSize", 0), age: quota(QuotaKind::Age, "limitTime", 1) }
+    }
+}
+
 fn read(value: &Value) -> Result<Value, PolicyError> {
     let members = object(value, "backlog quota")?;
     let member = |name: &str| members.get(name).unwrap_or(&Value::Null);

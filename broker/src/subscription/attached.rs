@@ -7,6 +7,7 @@ use proto::pulsar::command_subscribe::SubType;
 use tokio::time::Instant;
 
 use super::Attach;
+use super::attendance::Present;
 use super::task::{Next, Task};
 use crate::outbox::{Client, NextOwner, Serial};
 use crate::rate::Rate;
@@ -25,6 +26,9 @@ pub(super) struct Attached {
     pub(super) client: Arc<Client>,
     pub(super) metadata: std::collections::BTreeMap<String, String>,
     pub(super) announced: bool,
+    /// That nothing more will ever come.
+    pub(super) knows_end: bool,
+    _present: Present,
     pub(super) out: Rate,
     pub(super) acked: Rate,
     pub(super) redelivered: Rate,
@@ -35,20 +39,17 @@ pub(super) struct Attached {
 
 impl Task {
     pub(super) fn attach(&mut self, attach: Attach) {
-        let reply = match self.admit(&attach) {
-            Err(error) => Err(error),
-            Ok(handle) => {
-                self.let_in(&attach);
-                Ok(handle)
-            }
-        };
+        let reply = self.admit(&attach).and_then(|handle| {
+            self.let_in(&attach, self.attendance.enter(attach.limits.consumers)?);
+            Ok(handle)
+        });
         let attached = reply.is_ok();
         if attach.reply.send(reply).is_err() && attached {
             self.detach(attach.serial); // The connection is gone.
         }
     }
 
-    fn let_in(&mut self, attach: &Attach) {
+    fn let_in(&mut self, attach: &Attach, present: Present) {
         let consumer =
             super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
         self.dispatch.attach(attach.kind, &attach.keys, consumer);
@@ -57,6 +58,8 @@ impl Task {
             client: attach.client.clone(),
             metadata: attach.metadata.clone(),
             announced: false,
+            knows_end: false,
+            _present: present,
             out: Rate::default(),
             acked: Rate::default(),
             redelivered: Rate::default(),

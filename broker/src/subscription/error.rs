@@ -18,7 +18,7 @@ pub(crate) enum SubscriptionError {
     NotFound,
     /// It will not be done.
     #[error("{0}")]
-    NotAllowed(&'static str),
+    NotAllowed(Cow<'static, str>),
     /// Consumers are in the way.
     #[error("Subscription has active connected consumers")]
     ActiveConsumers,

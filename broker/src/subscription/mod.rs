@@ -14,7 +14,10 @@ mod slots;
 
 mod acks; // The shell around it.
 mod attached;
+mod attendance;
+mod ended;
 mod error;
+mod expire;
 mod report;
 mod requests;
 mod start;
@@ -29,14 +32,17 @@ use proto::pulsar::command_subscribe::SubType;
 use proto::pulsar::{CommandAck, CommandConsumerStatsResponse, MessageIdData};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use attendance::Attendance;
 pub(crate) use consumers::Seat;
 pub(crate) use dispatch::KeyTerms;
 pub(crate) use error::SubscriptionError;
+pub(crate) use report::kind_name;
 pub(crate) use slots::KeyPolicy;
-pub(crate) use start::SubscribeAt;
+pub(crate) use start::{SubscribeAt, first_published_at};
 pub(crate) use task::{Setup, Start, spawn};
 
 use crate::outbox::{Client, NextOwner, Serial};
+use crate::policies::Limits;
 use crate::stats::{CursorStats, SubscriptionStats};
 
 /// Commands that may wait for a subscription. Each is a burst of one socket at most, so few suffice.
@@ -53,6 +59,7 @@ pub(crate) struct Attach {
     pub(crate) name: String,
     pub(crate) priority: i32,
     pub(crate) epoch: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) client: Arc<Client>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) reply: Reply<ConsumerHandle>,
@@ -111,8 +118,12 @@ pub(crate) enum Command {
         to: SubscribeAt,
         reply: Reply<()>,
     },
+    /// Acknowledges all that lies below, for nobody needs it any more. Says how many entries, once that is durable.
+    ExpireBefore(Position, Reply<u64>),
     /// Ledgers have left the chain.
     Trimmed,
+    /// The topic takes no more messages.
+    Terminated,
     /// Sends the consumers away and ends. What is acknowledged stays.
     Close(NextOwner, Reply<()>),
 }

@@ -53,6 +53,9 @@ impl Task {
             last_consumed_timestamp: self.counters.last_consumed,
             last_acked_timestamp: self.counters.last_acked,
             last_mark_delete_advanced_timestamp: self.counters.last_mark,
+            msg_rate_expired: self.counters.expired.per_second(now).0,
+            total_msg_expired: self.counters.expired.messages,
+            last_expire_timestamp: self.counters.last_expired,
             msg_out_counter: self.counters.out.messages,
             bytes_out_counter: self.counters.out.bytes,
             message_ack_rate: self.counters.acked.per_second(now).0,
@@ -157,7 +160,8 @@ impl Task {
     }
 }
 
-pub(super) fn kind_name(kind: SubType) -> &'static str {
+/// As Apache Pulsar writes it.
+pub(crate) fn kind_name(kind: SubType) -> &'static str {
     match kind {
         SubType::Exclusive => "Exclusive",
         SubType::Shared => "Shared",

@@ -15,8 +15,8 @@ impl Task {
     pub(super) fn admit(&self, attach: &Attach) -> Result<ConsumerHandle, SubscriptionError> {
         if self.durable != attach.durable {
             return Err(SubscriptionError::NotAllowed(match self.durable {
-                true => "Durable subscription with the same name already exists.",
-                false => "NonDurable subscription with the same name already exists.",
+                true => "Durable subscription with the same name already exists.".into(),
+                false => "NonDurable subscription with the same name already exists.".into(),
             }));
         }
         let holder = self.attached.values().next().map(|attached| attached.client.outbox.clone());
@@ -27,6 +27,12 @@ impl Task {
         }
         if holder.is_some() && attach.kind == SubType::Exclusive {
             return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected".into(), holder });
+        }
+        if attach.limits.consumers_of_subscription.is_some_and(|max| max <= self.attached.len()) {
+            return Err(SubscriptionError::Busy {
+                text: "Subscription reached max consumers limit".into(),
+                holder: None,
+            });
         }
         if attach.kind == SubType::KeyShared
             && let Some(conflict) = self.dispatch.conflict(&attach.keys)
@@ -124,6 +130,8 @@ impl Task {
                 let gone = SubscriptionError::Refused("Consumer not found"); // Sent away by another seek, as likely as not.
                 let _ = reply.send(if there { self.reset(&to).await } else { Err(gone) });
             }
+            Command::ExpireBefore(below, reply) => self.expire_before(below, reply),
+            Command::Terminated => {} // Waking up was enough.
             Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
                 let known = self.attached.contains_key(&serial);

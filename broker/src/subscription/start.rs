@@ -32,16 +32,18 @@ impl SubscribeAt {
             Self::Inside(position, left) => {
                 return Ok(reader.with_chain(|chain| AckSet::inside(*position, left, chain)));
             }
-            Self::Time(time) => first_published_at(reader, *time).await?,
+            Self::Time(time) => first_published_at(reader, Position::EARLIEST, *time).await?,
         };
         Ok(AckSet::at(position))
     }
 }
 
-/// Halves the entries between what is older and what is not. Clocks of producers differ, so a few may lie on the wrong side.
-async fn first_published_at(reader: &LogReader, time: u64) -> Result<Position, LogError> {
+/// The first entry from `from` on that was published at `time` or later, or the end. Halves the entries between what is older and what is
+/// not. Clocks of producers differ, so a few may lie on the wrong side.
+pub(crate) async fn first_published_at(reader: &LogReader, from: Position, time: u64) -> Result<Position, LogError> {
     let chain = reader.chain();
-    let (mut low, mut high) = (0, chain.iter().map(|listed| listed.entries).sum::<u64>());
+    let before = reader.with_chain(|chain| chain.count(chain.first(), from));
+    let (mut low, mut high) = (before, chain.iter().map(|listed| listed.entries).sum::<u64>());
     while low < high {
         let middle = low + (high - low) / 2;
         let Some(position) = nth(&chain, middle) else { break };

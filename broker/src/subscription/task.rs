@@ -1,6 +1,7 @@
 //! The task of a subscription: it reads, hands deliveries to connections, and notes acknowledgements.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::attached::Attached;
+use super::attendance::Attendance;
 use super::dispatch::{Delivery, Dispatch, Fetch};
 use super::watch::Watch;
 use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, Seat, SubscribeAt, SubscriptionHandle};
@@ -36,6 +38,9 @@ pub(crate) struct Setup {
     pub(crate) reader: LogReader,
     pub(crate) cursor_log: CursorLog,
     pub(crate) clock: Clock,
+    /// The topic takes no more messages.
+    pub(crate) terminated: Arc<AtomicBool>,
+    pub(crate) attendance: Attendance,
 }
 
 /// Where it stands.
@@ -82,6 +87,8 @@ pub(super) struct Counters {
     pub(super) out: Rate,
     pub(super) acked: Rate,
     pub(super) redelivered: Rate,
+    pub(super) expired: Rate,
+    pub(super) last_expired: u64,
     pub(super) last_flow: u64,
     pub(super) last_consumed: u64,
     pub(super) last_acked: u64,
@@ -98,6 +105,8 @@ pub(super) struct Task {
     pub(super) reader: Arc<LogReader>,
     pub(super) cursor_log: CursorLog,
     pub(super) clock: Clock,
+    pub(super) terminated: Arc<AtomicBool>,
+    pub(super) attendance: Attendance,
     pub(super) handle: WeakHandle,
     pub(super) dispatch: Dispatch,
     pub(super) attached: HashMap<Serial, Attached>,
@@ -174,6 +183,8 @@ impl Task {
             reader: Arc::new(setup.reader),
             cursor_log: setup.cursor_log,
             clock: setup.clock,
+            terminated: setup.terminated,
+            attendance: setup.attendance,
             handle,
             dispatch: Dispatch::new(setup.kind, acks),
             attached: HashMap::new(),
@@ -199,6 +210,7 @@ impl Task {
         let end = *tail.borrow_and_update();
         let moved = self.deliver();
         self.watch(moved, end);
+        self.tell_end();
         if reading.is_none() && !self.cursor_full && self.read_again_at.is_none() {
             *reading = self.dispatch.wanted(end).map(|fetch| self.read(fetch));
         }

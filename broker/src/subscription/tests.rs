@@ -25,6 +25,8 @@ async fn subscribed(rig: &Rig, topic: &Loaded) -> SubscriptionHandle {
         kind: SubType::Shared,
         partition: None,
         seat: Seat::of(&rig.topic),
+        terminated: Arc::default(),
+        attendance: super::Attendance::default(),
         start: Start::New(SubscribeAt::Earliest),
         properties: HashMap::new(),
         reader: topic.log.reader(),

@@ -5,10 +5,9 @@
 use std::collections::VecDeque;
 
 use proto::pulsar::ProducerAccessMode;
-use tokio::sync::oneshot;
 
 use super::TopicError;
-use super::producers::{AttachProducer, Producer, ProducerAttached, ProducerRefused, Producers};
+use super::producers::{AttachProducer, Producer, ProducerAttached, ProducerRefused, ProducerReply, Producers};
 use crate::outbox::{Outbox, Serial, Turn};
 
 /// Producers that may wait for a topic of their own.
@@ -33,11 +32,9 @@ struct Waiting {
     producer: Producer,
     topic_epoch: Option<u64>,
     /// `None`: it was told that it waits.
-    reply: Option<Reply>,
+    reply: Option<ProducerReply>,
     last_sequence_id: Option<u64>,
 }
-
-type Reply = oneshot::Sender<Result<ProducerAttached, ProducerRefused>>;
 
 impl Access {
     pub(super) fn new(epoch: Option<u64>) -> Self {

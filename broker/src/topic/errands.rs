@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use proto::Position;
+use proto::records::TerminatedAt;
 use tokio::sync::oneshot;
 
 use super::TopicError;
@@ -19,6 +21,8 @@ pub(super) enum Errand {
     Epoch(u64, Result<(), LogError>),
     /// Whether it is remembered what producers have published.
     Remembers(Result<Option<Sequences>, LogError>),
+    /// Where the topic ends, for ever.
+    Terminated(Option<Position>, Result<(), LogError>),
     /// What they have.
     Written(Result<(), LogError>),
 }
@@ -28,6 +32,7 @@ pub(super) struct Errands {
     record: RecordOwner,
     epoch: Option<BoxFuture<'static, Errand>>,
     sequences: Option<BoxFuture<'static, Errand>>,
+    end: Option<BoxFuture<'static, Errand>>,
     /// Come in once it is remembered what they publish, or not any more.
     held: VecDeque<Box<AttachProducer>>,
     /// Want to know once what producers have published is written down. Administration asks, a few at a time.
@@ -36,7 +41,7 @@ pub(super) struct Errands {
 
 impl Errands {
     pub(super) fn new(record: RecordOwner) -> Self {
-        Self { record, epoch: None, sequences: None, held: VecDeque::new(), asked: Vec::new() }
+        Self { record, epoch: None, sequences: None, end: None, held: VecDeque::new(), asked: Vec::new() }
     }
 
     /// The next that is done. Waits forever when there is none. Cancel safe.
@@ -44,13 +49,14 @@ impl Errands {
         tokio::select! {
             errand = done(&mut self.epoch) => errand,
             errand = done(&mut self.sequences) => errand,
+            errand = done(&mut self.end) => errand,
         }
     }
 
     /// Sees to their end those that are under way. `false`: one was not, and the next load finds out what became of it.
     pub(super) async fn finish(&mut self, within: Duration) -> bool {
         let finished = async {
-            while self.epoch.is_some() || self.sequences.is_some() {
+            while self.epoch.is_some() || self.sequences.is_some() || self.end.is_some() {
                 self.next().await;
             }
         };
@@ -64,6 +70,21 @@ impl Errands {
             Errand::Epoch(epoch, written)
         };
         self.epoch = Some(write.boxed());
+    }
+
+    pub(super) fn is_writing_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    pub(super) fn write_end(&mut self, last: Option<Position>) {
+        let record = self.record.clone();
+        let at = last.map_or_else(TerminatedAt::default, |last| TerminatedAt {
+            ledger: last.ledger.0,
+            entries: last.entry.0 + 1,
+        });
+        let write =
+            async move { Errand::Terminated(last, record.change(&[], |record| record.terminated = Some(at)).await) };
+        self.end = Some(write.boxed());
     }
 
     // What producers have published.
@@ -123,6 +144,7 @@ impl Topic {
             self.errands.write_epoch(epoch);
         }
         self.remember();
+        self.end_for_producers();
     }
 
     /// An errand is done.
@@ -141,6 +163,15 @@ impl Topic {
                 None
             }
             Errand::Written(Ok(())) => None,
+            Errand::Terminated(last, Ok(())) => {
+                self.terminated(last);
+                None
+            }
+            Errand::Terminated(_, Err(error)) if error.passes() => {
+                self.not_terminated(&error);
+                None
+            }
+            Errand::Terminated(_, Err(error)) => Some(error),
             Errand::Epoch(_, Err(error)) | Errand::Remembers(Err(error)) | Errand::Written(Err(error)) => Some(error),
         };
         let error = failed?;

@@ -27,6 +27,15 @@ pub(crate) enum TopicError {
     /// Another producer has the topic for itself, or has had it since: this one stays out for good.
     #[error("{0}")]
     ProducerFenced(String),
+    /// The topic takes no more messages, for ever.
+    #[error("Topic was already terminated")]
+    Terminated,
+    /// Too much waits for subscriptions: come again, and keep what is to be sent.
+    #[error("Cannot create producer on topic with backlog quota exceeded")]
+    BacklogHeld,
+    /// The same, and whoever wants to send is told that it cannot.
+    #[error("Cannot create producer on topic with backlog quota exceeded")]
+    BacklogFull,
     /// Another consumer holds the subscription.
     #[error("{0}")]
     ConsumerBusy(Cow<'static, str>),
@@ -34,14 +43,14 @@ pub(crate) enum TopicError {
     #[error("{0}")]
     ConsumerKeys(String),
     /// There is no such subscription.
-    #[error("Subscription not found")]
+    #[error("Subscription does not exist")]
     SubscriptionNotFound,
     /// A subscription of that name is there already.
     #[error("Subscription already exists for topic")]
     SubscriptionExists,
     /// It will not be done, now or later.
     #[error("{0}")]
-    NotAllowed(&'static str),
+    NotAllowed(Cow<'static, str>),
     /// The state of the subscription speaks against it.
     #[error("{0}")]
     Refused(&'static str),
@@ -68,7 +77,7 @@ impl TopicError {
             SubscriptionError::Busy { text, .. } => Self::ConsumerBusy(text.clone()),
             SubscriptionError::Keys(text) => Self::ConsumerKeys(text.clone()),
             SubscriptionError::NotFound => Self::SubscriptionNotFound,
-            SubscriptionError::NotAllowed(text) => Self::NotAllowed(text),
+            SubscriptionError::NotAllowed(text) => Self::NotAllowed(text.clone()),
             SubscriptionError::ActiveConsumers => Self::ActiveUsers,
             SubscriptionError::Refused(text) => Self::Refused(text),
             SubscriptionError::Closed => Self::Unavailable(name.clone()),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::offloads::Offloads;
-use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Publish};
+use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, ProducerReply, Publish};
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::Need;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) created_at: u64,
     /// Whether messages that come twice are stored once.
     pub(super) deduplicates: AtomicBool,
+    /// It takes no more messages, for ever. Subscriptions look at it too.
+    pub(super) terminated: Arc<AtomicBool>,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
 }
@@ -83,7 +85,7 @@ impl TopicHandle {
     /// Lets a producer in.
     pub(crate) async fn attach(
         &self,
-        attach: impl FnOnce(oneshot::Sender<Result<ProducerAttached, ProducerRefused>>) -> AttachProducer,
+        attach: impl FnOnce(ProducerReply) -> AttachProducer,
     ) -> Result<ProducerAttached, ProducerRefused> {
         let (reply, answer) = oneshot::channel();
         let gone = || ProducerRefused { error: self.unavailable(), holder: None };
@@ -164,7 +166,12 @@ impl TopicHandle {
             current_ledger_entries: last.map_or(0, |listed| listed.entries),
             current_ledger_size: last.map_or(0, |listed| listed.bytes),
             last_confirmed_entry: self.last_position().map_or_else(|| "-1:-1".into(), |last| last.to_string()),
-            state: if open.is_some() { "LedgerOpened" } else { "ClosedLedger" }.into(),
+            state: match open {
+                _ if self.shared.terminated.load(Ordering::Relaxed) => "Terminated",
+                Some(_) => "LedgerOpened",
+                None => "ClosedLedger",
+            }
+            .into(),
             ledgers: chain
                 .iter()
                 .map(|listed| LedgerStats {
@@ -311,7 +318,7 @@ impl TopicHandle {
         TopicError::from_log(error, self.name())
     }
 
-    fn unavailable(&self) -> TopicError {
+    pub(super) fn unavailable(&self) -> TopicError {
         TopicError::Unavailable(self.name().clone())
     }
 }

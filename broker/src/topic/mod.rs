@@ -4,9 +4,11 @@
 //! Promises: receipts are answered in the order of the sends; a topic is loaded once, however many ask for it.
 //! Never: touches a socket, or lets one topic wait for another.
 mod access; // Who may publish beside whom,
+mod backlog;
 mod errands;
 mod error;
 mod handle; // What others ask,
+mod limits;
 mod messages;
 mod offloads;
 mod producers; // and who answers.
@@ -14,13 +16,17 @@ mod registry;
 mod remember;
 mod sequences; // and what was published,
 mod task;
+mod terminate;
 
 pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
+pub(crate) use backlog::Excess;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
 pub(crate) use messages::{Expired, From};
 pub(crate) use offloads::OffloadProgress;
+#[cfg(test)]
+pub(crate) use producers::ProducerReply;
 pub(crate) use producers::{AttachProducer, ProducerAttached, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
 pub(crate) use sequences::Stamp;

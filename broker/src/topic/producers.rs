@@ -30,10 +30,14 @@ pub(crate) struct AttachProducer {
     pub(crate) topic_epoch: Option<u64>,
     /// Whether policies want that messages which come twice are stored once.
     pub(crate) deduplication: bool,
+    /// How many there may be, if policies say so.
+    pub(crate) producers_max: Option<usize>,
     pub(crate) client: Arc<Client>,
     pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) reply: oneshot::Sender<Result<ProducerAttached, ProducerRefused>>,
+    pub(crate) reply: ProducerReply,
 }
+
+pub(crate) type ProducerReply = oneshot::Sender<Result<ProducerAttached, ProducerRefused>>;
 
 /// A producer that is in, or waits for its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -100,6 +100,7 @@ impl Registry {
             offloads: Offloads::default(),
             created_at: loaded.created_at,
             deduplicates: AtomicBool::new(sequences.is_some()),
+            terminated: Arc::new(AtomicBool::new(loaded.terminated.is_some())),
             gone: CancellationToken::new(),
         });
         Ok(task::spawn(shared, loaded, sequences, self.clone()))

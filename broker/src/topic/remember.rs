@@ -61,6 +61,9 @@ impl Topic {
 
     pub(super) fn let_in(&mut self, attach: AttachProducer) {
         let name = attach.name.clone().unwrap_or_else(|| self.registry.producer_name());
+        if let Some(error) = self.refuses_producers(&name, &attach) {
+            return refuse(attach, error);
+        }
         let last = self.sequences.as_ref().and_then(|known| known.last(&name));
         self.producers.attach(name, attach, last);
     }

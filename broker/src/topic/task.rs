@@ -14,12 +14,13 @@ use super::handle::Shared;
 use super::producers::{AttachProducer, Producers, Publish, Refusal};
 use super::registry::Registry;
 use super::sequences::{Seen, Sequences, Verdict};
+use super::terminate::{Ending, TerminateReply};
 use crate::cursor::{CursorLog, OF_PRODUCERS};
 use crate::log::{Loaded, LogError, Settled, TopicLog};
 use crate::outbox::{NextOwner, Push, Serial, no_message_id};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
-use crate::subscription::{self, Attach, Properties, Seat, Setup, Start, SubscribeAt, SubscriptionHandle};
+use crate::subscription::{self, Attach, Attendance, Properties, Seat, Setup, Start, SubscribeAt, SubscriptionHandle};
 
 /// Commands that may wait for a topic. Each is a burst of one socket at most, so few suffice.
 pub(super) const MAILBOX: usize = 64;
@@ -50,6 +51,10 @@ pub(super) enum Command {
     },
     Subscriptions(oneshot::Sender<Vec<SubscriptionHandle>>),
     Stats(oneshot::Sender<Box<TopicStats>>),
+    /// Takes no more messages, for ever.
+    Terminate(TerminateReply),
+    /// Producers come again: what they may do is to be decided anew.
+    SendProducersAway,
     /// Writes down what producers have published.
     Remember(oneshot::Sender<()>),
     /// Closes the open ledger, if it is still this one.
@@ -120,7 +125,9 @@ pub(super) struct Topic {
     pub(super) producers: Producers,
     pub(super) errands: Errands,
     pub(super) waiting: VecDeque<Waiting>,
-    subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
+    pub(super) ending: Ending,
+    pub(super) attendance: Attendance,
+    pub(super) subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
     published: Rate,
     last_publish: u64,
 }
@@ -143,6 +150,8 @@ pub(super) fn spawn(
         producers: Producers::new(loaded.producer_epoch),
         errands: Errands::new(loaded.record),
         waiting: VecDeque::new(),
+        ending: Ending::new(loaded.terminated),
+        attendance: Attendance::default(),
         subscriptions: BTreeMap::new(),
         published: Rate::default(),
         last_publish: 0,
@@ -201,6 +210,8 @@ impl Topic {
         match command {
             Command::Publish(batch) => batch.into_iter().for_each(|publish| self.publish(publish)),
             Command::Attach(attach) => self.attach(attach),
+            Command::Terminate(reply) => self.terminate(reply),
+            Command::SendProducersAway => self.ending.send_away(),
             Command::Remember(reply) => self.errands.remember(reply),
             Command::Detach { serial, request_id: Some(request_id) } => {
                 self.waiting.push_back(Waiting { serial, what: What::Leave { request_id } });
@@ -237,6 +248,9 @@ impl Topic {
 
     fn publish(&mut self, publish: Publish) {
         let Publish { serial, sequence_id, highest_sequence_id, messages, bytes, stamp, entry } = publish;
+        if self.ending.is_deaf() {
+            return; // Its producer is about to be sent away, and sends it again.
+        }
         let Some(producer) = self.producers.get_mut(serial) else { return }; // It was sent away meanwhile.
         let now = self.registry.clock.now_ms();
         let what = match entry {
@@ -362,7 +376,11 @@ impl Topic {
     fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
         if &*name == OF_PRODUCERS {
             let text = "Subscription with reserved subscription name attempted";
-            let _ = attach.reply.send(Err(subscription::SubscriptionError::NotAllowed(text)));
+            let _ = attach.reply.send(Err(subscription::SubscriptionError::NotAllowed(text.into())));
+            return;
+        }
+        if let Err(error) = self.may_subscribe(&name, &attach) {
+            let _ = attach.reply.send(Err(error));
             return;
         }
         match self.subscription(name, make) {
@@ -402,13 +420,15 @@ impl Topic {
             reader: self.shared.reader.clone(),
             cursor_log: self.cursor_log.clone(),
             clock: self.registry.clock.clone(),
+            terminated: self.shared.terminated.clone(),
+            attendance: self.attendance.clone(),
         };
         let handle = subscription::spawn(setup, &self.registry.tasks);
         self.subscriptions.insert(name, handle.clone());
         handle
     }
 
-    fn open_subscriptions(&self) -> Vec<SubscriptionHandle> {
+    pub(super) fn open_subscriptions(&self) -> Vec<SubscriptionHandle> {
         self.subscriptions.values().filter(|subscription| !subscription.is_closed()).cloned().collect()
     }
 

@@ -1,5 +1,6 @@
 //! Goal: a walk does what is due, and nothing when it cannot know what is wanted. Method: whole topics over storage in memory, with
 //! the walk called by hand and the clock moved.
+mod backlog;
 mod tiering;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use crate::log::rig::{Rig, publish, read_all};
 use crate::log::{self, LogContext};
 use crate::outbox::{Client, Outbox, PublishBudget};
 use crate::policies::Level;
-use crate::topic::{AttachProducer, Publish, SubscribeAt, TopicSetup};
+use crate::topic::{AttachProducer, ProducerReply, Publish, SubscribeAt, TopicSetup};
 
 struct House {
     rig: Rig,
@@ -254,29 +255,15 @@ async fn a_topic_that_was_taken_over_is_given_up_when_its_trim_is_fenced() {
 
 /// Publishes one entry of so many bytes.
 async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
-    let client = Arc::new(Client {
-        outbox: Outbox::new(Arc::new(PublishBudget::new(usize::MAX))),
-        address: String::new(),
-        version: String::new(),
-        protocol: 21,
-        connected_since: String::new(),
-    });
+    publish_at(house, handle, bytes, 0).await;
+}
+
+/// The same, at a time.
+async fn publish_at(house: &House, handle: &TopicHandle, bytes: usize, publish_time: u64) {
     let serial = house.upkeep.topics.serial();
-    let attach = |reply| AttachProducer {
-        serial,
-        producer_id: 1,
-        name: None,
-        user_provided: false,
-        epoch: 0,
-        mode: proto::pulsar::ProducerAccessMode::Shared,
-        topic_epoch: None,
-        deduplication: false,
-        client,
-        metadata: BTreeMap::new(),
-        reply,
-    };
-    handle.attach(attach).await.unwrap();
-    let entry = Ok(proto::entry::build(&proto::pulsar::MessageMetadata::default(), &vec![7; bytes]));
+    handle.attach(|reply| AttachProducer { serial, ..producer(house, client(), reply) }).await.unwrap();
+    let metadata = proto::pulsar::MessageMetadata { publish_time, ..Default::default() };
+    let entry = Ok(proto::entry::build(&metadata, &vec![7; bytes]));
     let publish = Publish {
         serial,
         sequence_id: 0,
@@ -290,6 +277,33 @@ async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
     assert!(handle.publish(vec![publish]).await);
     while handle.last_position() == before {
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn client() -> Arc<Client> {
+    Arc::new(Client {
+        outbox: Outbox::new(Arc::new(PublishBudget::new(usize::MAX))),
+        address: String::new(),
+        version: String::new(),
+        protocol: 21,
+        connected_since: String::new(),
+    })
+}
+
+fn producer(house: &House, client: Arc<Client>, reply: ProducerReply) -> AttachProducer {
+    AttachProducer {
+        serial: house.upkeep.topics.serial(),
+        producer_id: 1,
+        name: None,
+        user_provided: false,
+        epoch: 0,
+        mode: proto::pulsar::ProducerAccessMode::Shared,
+        topic_epoch: None,
+        deduplication: false,
+        producers_max: None,
+        client,
+        metadata: BTreeMap::new(),
+        reply,
     }
 }
 

@@ -2,8 +2,10 @@
 mod access_modes;
 mod consuming;
 mod deduplication;
+mod ending;
 mod greeting;
 mod hostile;
+mod limits;
 mod listing;
 mod publishing;
 mod requests;

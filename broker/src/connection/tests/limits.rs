@@ -1,0 +1,161 @@
+//! How many there may be of everything. Codes and texts are those that Apache Pulsar 4.0.8 gave to the same frames.
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policies::Level;
+
+const NO_SUCH_KIND: &str = "Topic[{persistent://public/default/orders}] doesn't support Shared sub type!";
+const TOO_MANY_PRODUCERS: &str = "Topic 'persistent://public/default/orders' reached max producers limit";
+const TOO_MANY_SUBSCRIPTIONS: &str =
+    "Exceed the maximum number of subscriptions of the topic: persistent://public/default/orders";
+const OF_TOPIC: &str = "Topic reached max consumers limit";
+const OF_SUBSCRIPTION: &str = "Subscription reached max consumers limit";
+
+impl Broker {
+    async fn limits(&self, level: Level, policies: &[(&str, Value)]) {
+        let set = |record: &mut proto::records::PoliciesRecord| {
+            record.plain = policies.iter().map(|(name, value)| ((*name).into(), value.to_string())).collect();
+            Ok(())
+        };
+        self.context.policies.change(&level, set).await.unwrap();
+    }
+
+    async fn of_namespace(&self, policies: &[(&str, Value)]) {
+        self.limits(Level::Namespace("public/default".parse().unwrap()), policies).await;
+    }
+}
+
+impl Client {
+    async fn too_many(&mut self, subscription: &str, kind: SubType, error: ServerError, text: &str) {
+        let request_id = self.subscribe(subscription, kind, 99).await;
+        assert_eq!(self.expect_error(request_id, error).await, text);
+    }
+
+    async fn leaves(&mut self, consumer_id: u64) {
+        let request_id = self.request_id();
+        self.send(CommandCloseConsumer { consumer_id, request_id, ..Default::default() }).await;
+        self.expect_success(request_id).await;
+    }
+
+    async fn wants_to_produce(&mut self, producer_id: u64, initial: Option<&str>) -> u64 {
+        let request_id = self.request_id();
+        let initial_subscription_name = initial.map(str::to_owned);
+        let command = CommandProducer {
+            topic: TOPIC.into(),
+            producer_id,
+            request_id,
+            initial_subscription_name,
+            ..Default::default()
+        };
+        self.send(command).await;
+        request_id
+    }
+}
+
+#[tokio::test]
+async fn producers() {
+    let broker = Broker::start().await;
+    broker.of_namespace(&[("max_producers_per_topic", json!(1))]).await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    let request_id = client.wants_to_produce(2, None).await;
+    assert_eq!(client.expect_error(request_id, ServerError::ProducerBusy).await, TOO_MANY_PRODUCERS);
+    broker.limits(Level::Topic(name(TOPIC)), &[("max_producers_per_topic", json!(0))]).await;
+    client.producer(TOPIC, 2).await; // Of a topic, 0 is no limit whatever its namespace says.
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn consumers_of_a_subscription_and_of_a_topic() {
+    let broker = Broker::start().await;
+    let limits = [("max_consumers_per_topic", json!(3)), ("max_consumers_per_subscription", json!(2))];
+    broker.of_namespace(&limits).await;
+    let mut client = broker.client().await;
+    client.subscribed("s", SubType::Shared, 1).await;
+    client.subscribed("s", SubType::Shared, 2).await;
+    client.too_many("s", SubType::Shared, ServerError::ConsumerBusy, OF_SUBSCRIPTION).await;
+    client.subscribed("other", SubType::Shared, 3).await;
+    for subscription in ["s", "other", "third"] {
+        client.too_many(subscription, SubType::Shared, ServerError::ConsumerBusy, OF_TOPIC).await;
+    }
+    let mut all = broker.topic(TOPIC).subscriptions().await.unwrap();
+    all.sort();
+    assert_eq!(all, ["other", "s"], "who is refused leaves no subscription");
+    client.leaves(1).await;
+    client.subscribed("third", SubType::Exclusive, 4).await;
+    drop(client); // Whoever is gone counts no more.
+    let mut next = broker.client().await;
+    for consumer_id in 1..=2 {
+        loop {
+            let request_id = next.subscribe("s", SubType::Shared, consumer_id).await;
+            let answer = next.next().await.unwrap().command;
+            if answer.r#type() == Type::Success {
+                assert_eq!(answer.success.unwrap().request_id, request_id);
+                break;
+            }
+            assert_eq!(answer.error.unwrap().error(), ServerError::ConsumerBusy);
+        }
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn subscriptions() {
+    let broker = Broker::start().await;
+    broker.of_namespace(&[("max_subscriptions_per_topic", json!(1))]).await;
+    let mut client = broker.client().await;
+    client.subscribed("s", SubType::Shared, 1).await;
+    client.too_many("other", SubType::Shared, ServerError::NotAllowedError, TOO_MANY_SUBSCRIPTIONS).await;
+    client.subscribed("s", SubType::Shared, 2).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn kinds_and_whether_subscriptions_come_to_be() {
+    let broker = Broker::start().await;
+    let auto = ("autoSubscriptionCreationOverride", json!({"allowAutoSubscriptionCreation": false}));
+    broker.of_namespace(&[("subscription_types_enabled", json!(["Exclusive"]))]).await;
+    let mut client = broker.client().await;
+    client.too_many("s", SubType::Shared, ServerError::NotAllowedError, NO_SUCH_KIND).await;
+    client.subscribed("s", SubType::Exclusive, 1).await;
+    broker.of_namespace(&[auto]).await;
+    client.too_many("t", SubType::Shared, ServerError::SubscriptionNotFound, "Subscription does not exist").await;
+    let request_id = client.wants_to_produce(1, Some("t")).await;
+    let text = "Could not create the initial subscription due to the auto subscription creation is not allowed.";
+    assert_eq!(client.expect_error(request_id, ServerError::NotAllowedError).await, text);
+    let request_id = client.wants_to_produce(1, Some("s")).await;
+    assert_eq!(client.expect(Type::ProducerSuccess).await.producer_success.unwrap().request_id, request_id);
+    let mut reader = subscription_command("reader", SubType::Exclusive, 7);
+    (reader.durable, reader.request_id) = (Some(false), client.request_id());
+    let request_id = reader.request_id;
+    client.send(reader).await;
+    client.expect_success(request_id).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn backlogs() {
+    let broker = Broker::start().await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    client.subscribed("s", SubType::Shared, 1).await;
+    client.publish(1, 0, "a").await;
+    let text = "Cannot create producer on topic with backlog quota exceeded";
+    let rows = [
+        ("producer_request_hold", Some(ServerError::ProducerBlockedQuotaExceededError)),
+        ("producer_exception", Some(ServerError::ProducerBlockedQuotaExceededException)),
+        ("consumer_backlog_eviction", None),
+    ];
+    for (producer_id, (policy, error)) in (2..).zip(rows) {
+        let quota = json!({"destination_storage": {"limitSize": 10, "limitTime": -1, "policy": policy}});
+        broker.of_namespace(&[("backlog_quota_map", quota)]).await;
+        match error {
+            Some(error) => {
+                let request_id = client.wants_to_produce(producer_id, None).await;
+                assert_eq!(client.expect_error(request_id, error).await, text);
+            }
+            None => drop(client.producer(TOPIC, producer_id).await),
+        }
+    }
+    broker.stop().await;
+}

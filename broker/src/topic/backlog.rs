@@ -1,0 +1,112 @@
+//! What waits for the slowest durable subscription: how much, how old, and what is done when it is too much.
+use std::time::Duration;
+
+use proto::Position;
+use proto::entry::head_of_stored;
+
+use super::task::Command;
+use super::{TopicError, TopicHandle};
+use crate::cursor::Need;
+use crate::policies::{QuotaAction, Quotas};
+use crate::subscription::{self, SubscriptionError, first_published_at};
+
+/// What is done about a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Producers stay out.
+    Hold,
+    /// They are refused.
+    Refuse,
+    /// All that lies below counts as acknowledged.
+    Evict(Position),
+}
+
+impl Excess {
+    fn of(action: QuotaAction, below: Position) -> Self {
+        match action {
+            QuotaAction::Hold => Self::Hold,
+            QuotaAction::Refuse => Self::Refuse,
+            QuotaAction::Evict => Self::Evict(below),
+        }
+    }
+}
+
+impl TopicHandle {
+    /// The first entry that a durable subscription waits for. `None`: none waits for any.
+    async fn first_waiting(&self) -> Result<Option<Position>, TopicError> {
+        let need = self.shared.trimmer.need().await.map_err(|error| self.log_error(&error))?;
+        Ok(match need {
+            Need::NobodySince(_) => None,
+            Need::From(first) => Some(self.shared.reader.at_or_after(first)),
+        })
+    }
+
+    /// When an entry was published, as its producer said. `None`: there is none.
+    async fn publish_time(&self, at: Position) -> Result<Option<u64>, TopicError> {
+        let entries = self.shared.reader.read(at, 1, 1).await.map_err(|error| self.log_error(&error))?;
+        Ok(entries.first().and_then(|entry| head_of_stored(&entry.bytes).ok()).map(|head| head.publish_time))
+    }
+
+    /// Whether more waits than `quotas` allow.
+    pub(crate) async fn excess(&self, quotas: &Quotas, now_ms: u64) -> Result<Option<Excess>, TopicError> {
+        if *quotas == Quotas::default() {
+            return Ok(None);
+        }
+        let Some(first) = self.first_waiting().await? else { return Ok(None) };
+        if let Some(quota) = quotas.size
+            && quota.limit <= self.with_chain(|chain| chain.bytes_from(first))
+        {
+            let below = self.with_chain(|chain| chain.last_bytes(quota.limit / 10 * 9)); // As Apache Pulsar: not to the brim.
+            return Ok(Some(Excess::of(quota.action, below)));
+        }
+        if let Some(quota) = quotas.age {
+            let oldest = now_ms.saturating_sub(quota.limit.saturating_mul(1000));
+            if self.publish_time(first).await?.is_some_and(|published| published < oldest) {
+                return Ok(Some(Excess::of(quota.action, self.first_since(first, oldest).await?)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether producers may come in beside what waits.
+    pub(crate) async fn admits_producers(&self, quotas: &Quotas, now_ms: u64) -> Result<(), TopicError> {
+        match self.excess(quotas, now_ms).await? {
+            Some(Excess::Hold) => Err(TopicError::BacklogHeld),
+            Some(Excess::Refuse) => Err(TopicError::BacklogFull),
+            Some(Excess::Evict(_)) | None => Ok(()),
+        }
+    }
+
+    /// Whoever publishes comes again, and is told then what is wrong.
+    pub(crate) async fn send_producers_away(&self) -> Result<(), TopicError> {
+        self.mailbox.send(Command::SendProducersAway).await.map_err(|_| self.unavailable())
+    }
+
+    /// Acknowledges for every durable subscription what was published longer ago than `ttl`.
+    pub(crate) async fn expire(&self, ttl: Duration, now_ms: u64) -> Result<(), TopicError> {
+        let oldest = now_ms.saturating_sub(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let Some(first) = self.first_waiting().await? else { return Ok(()) };
+        if self.publish_time(first).await?.is_none_or(|published| oldest <= published) {
+            return Ok(());
+        }
+        self.expire_before(self.first_since(first, oldest).await?).await
+    }
+
+    /// Acknowledges for every durable subscription all that lies below.
+    pub(crate) async fn expire_before(&self, below: Position) -> Result<(), TopicError> {
+        for subscription in self.ask(Command::Subscriptions).await?.iter().filter(|subscription| subscription.durable) {
+            match subscription.ask(|reply| subscription::Command::ExpireBefore(below, reply)).await {
+                Ok(0) | Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
+                Ok(entries) => {
+                    tracing::info!(topic = %self.name(), subscription = %subscription.name, entries, %below, "nobody waits for them any more");
+                }
+                Err(error) => return Err(TopicError::from_subscription(&error, self.name())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn first_since(&self, from: Position, time: u64) -> Result<Position, TopicError> {
+        first_published_at(&self.shared.reader, from, time).await.map_err(|error| self.log_error(&error))
+    }
+}
