@@ -208,8 +208,16 @@ pub(crate) fn replace_member(record: &LedgerRecord, first: EntryId, old: &Bookie
     write(record)
 }
 
-/// A repair's: `member` holds all it should of the fragment at `first`.
-pub(crate) fn unmark(record: &LedgerRecord, first: EntryId, member: &BookieId) -> Decision {
+/// A repair's: `member` holds all it should of the fragment at `first`. The repair looked when the record was `seen`: a member that went into
+/// limbo since may have lost what was found, so its mark stays.
+pub(crate) fn unmark(record: &LedgerRecord, seen: &LedgerRecord, first: EntryId, member: &BookieId) -> Decision {
+    let in_limbo = |record: &LedgerRecord| {
+        let fragment = record.fragments.iter().find(|fragment| fragment.first == first.0);
+        fragment.is_some_and(|fragment| fragment.limbo.iter().any(|name| name == member.as_str()))
+    };
+    if in_limbo(record) && !in_limbo(seen) {
+        return Decision::Refused;
+    }
     let mut record = record.clone();
     let Some(fragment) = ended(&mut record, first) else { return Decision::Refused };
     let before = fragment.lacking.len() + fragment.limbo.len();

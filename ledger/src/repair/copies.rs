@@ -95,7 +95,7 @@ impl Repairs {
         match self.copy(record, known, first, seat, member).await {
             Verdict::Done(tally) => {
                 is_complete(ledger, &tally)?;
-                let unmark = |record: &_| changes::unmark(record, first, member);
+                let unmark = |now: &_| changes::unmark(now, &record.record, first, member);
                 if matches!(records::update(&self.shared.metadata, ledger, unmark).await?, Updated::Done(_)) {
                     Counters::one(&self.counters.members_filled);
                     repaired.filled += 1;

@@ -127,7 +127,7 @@ impl World {
                 self.seen.members_replaced += u64::from(self.decide(decision));
             }
             None => {
-                let decision = changes::unmark(&self.record, repair.first, &target);
+                let decision = changes::unmark(&self.record, &self.record, repair.first, &target);
                 self.seen.members_filled += u64::from(self.decide(decision));
             }
         }

@@ -84,7 +84,7 @@ fn every_change_is_recognised_when_it_is_made_again() {
     let mine = again(&|record| begin_recovery(record, "me"), &two);
     again(&|record| close_recovered(record, "me", END, &[ended(5, "abd", "")], false), &mine);
     again(&|record| note_holders(record, &names("e")), &two);
-    again(&|record| unmark(record, EntryId(0), &name("b")), &two);
+    again(&|record| unmark(record, record, EntryId(0), &name("b")), &two);
     again(&|record| mark_member(record, EntryId(0), &name("c")), &two);
 }
 
@@ -163,13 +163,13 @@ fn a_repair_replaces_members_only_where_nothing_is_written_any_more() {
 #[test]
 fn marks_of_ended_fragments_come_and_go() {
     let record = closed();
-    let unmarked = written(unmark(&record, EntryId(5), &name("a")));
+    let unmarked = written(unmark(&record, &record, EntryId(5), &name("a")));
     assert!(unmarked.fragments[1].lacking.is_empty());
     let marked = written(mark_member(&unmarked, EntryId(0), &name("b")));
     assert_eq!(texts(&marked.fragments[0].lacking), "bc");
     assert_eq!(mark_member(&record, EntryId(0), &name("x")), Decision::Refused);
     assert_eq!(mark_member(&open(), EntryId(0), &name("a")), Decision::Refused, "its writer marks there");
-    assert_eq!(unmark(&open(), EntryId(0), &name("a")), Decision::Refused);
+    assert_eq!(unmark(&open(), &open(), EntryId(0), &name("a")), Decision::Refused);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn nothing_is_done_to_a_ledger_that_is_being_deleted() {
     record.set_state(LedgerState::Deleted);
     assert_eq!(note_holders(&record, &names("e")), Decision::Refused);
     assert_eq!(begin_recovery(&record, "me"), Decision::Refused);
-    assert_eq!(unmark(&record, EntryId(0), &name("c")), Decision::Refused);
+    assert_eq!(unmark(&record, &record, EntryId(0), &name("c")), Decision::Refused);
     assert_eq!(replace_member(&record, EntryId(0), &name("a"), &name("c")), Decision::Refused);
 }
 
@@ -212,7 +212,10 @@ fn limbo_outlives_everything_but_a_repair() {
     let parts = [ended(5, "abd", "b"), ended(7, "abe", "")];
     let closed = written(close_recovered(&mine, "me", END, &parts, false));
     assert_eq!(limbo(&closed), ["bc", "b", "b"]);
-    let filled = written(unmark(&closed, EntryId(5), &name("b")));
+    let seen = written(close(&open(), END, &[]));
+    let since = in_limbo(seen.clone(), "b");
+    assert_eq!(unmark(&since, &seen, EntryId(0), &name("b")), Decision::Refused, "what the repair saw may be lost");
+    let filled = written(unmark(&closed, &closed, EntryId(5), &name("b")));
     assert_eq!((limbo(&filled)[1].as_str(), texts(&filled.fragments[1].lacking)), ("", String::new()));
     let noted = written(note_holders(&closed, &names("f")));
     let replaced = written(replace_member(&noted, EntryId(0), &name("c"), &name("f")));
@@ -225,5 +228,5 @@ fn an_end_in_doubt_stays_in_the_record() {
     assert!(!written(close_recovered(&mine, "me", END, &[ended(0, "abc", "")], false)).end_in_doubt);
     let doubtful = written(close_recovered(&mine, "me", END, &[ended(0, "abc", "a")], true));
     assert!(doubtful.end_in_doubt);
-    assert!(written(unmark(&doubtful, EntryId(0), &name("a"))).end_in_doubt);
+    assert!(written(unmark(&doubtful, &doubtful, EntryId(0), &name("a"))).end_in_doubt);
 }
