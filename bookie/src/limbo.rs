@@ -136,6 +136,8 @@ async fn enter_some(
         if judged.is_limbo() {
             alarm(&record, &judged);
             segments.index.write().limbo.insert(ledger);
+        }
+        if judged.is_loss() {
             to_mark.push(ledger);
         }
     }
@@ -175,7 +177,7 @@ fn order(store: &mut Store, orders: Vec<Order>) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Writes this bookie's name into a ledger's record, judging anew whenever somebody else has changed it.
+/// Tells a ledger's record of the loss, judging anew whenever somebody else has changed it.
 async fn mark(
     metadata: &dyn MetadataStore,
     ledger: LedgerId,
@@ -184,13 +186,14 @@ async fn mark(
 ) -> Result<(), Error> {
     change(metadata, ledger, |record| {
         let judged = judge::judge(record, me, held).unwrap_or_default();
-        judge::marked(record, me, &judged.lacks)
+        judge::marked(record, me, &judged)
     })
     .await
     .map(drop)
 }
 
-/// Changes a ledger's record by compare-and-set until nothing is left to change, and gives it as it is then.
+/// Changes a ledger's record by compare-and-set, and gives it as it is then. A change whose outcome is not known is decided again on what is
+/// there: it may be made twice.
 async fn change(
     metadata: &dyn MetadataStore,
     ledger: LedgerId,
@@ -203,8 +206,8 @@ async fn change(
         let Some(next) = decide(&record) else { return Ok(Some(record)) };
         let put = Operation::put(key.clone(), next.encode_to_vec(), Expect::Version(found.version));
         match metadata.commit(Transaction::new(vec![put])).await {
-            // Whatever became of it, the record tells.
-            Ok(_) | Err(Error::Conflict { .. } | Error::OutcomeUnknown) => {}
+            Ok(_) => return Ok(Some(next)),
+            Err(Error::Conflict { .. } | Error::OutcomeUnknown) => {}
             Err(error) => return Err(error),
         }
     }

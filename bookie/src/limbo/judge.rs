@@ -15,11 +15,18 @@ pub(super) struct Judged {
     pub(super) lacks: Vec<usize>,
     /// The first entry that it should hold and does not.
     pub(super) first_missing: Option<EntryId>,
+    /// It may hold entries beside what fragments say: a repair may be copying here, and what it copied may be lost.
+    pub(super) beside: bool,
 }
 
 impl Judged {
     pub(super) fn is_limbo(&self) -> bool {
         !self.lacks.is_empty()
+    }
+
+    /// Whether the record must tell of the loss.
+    pub(super) fn is_loss(&self) -> bool {
+        self.is_limbo() || self.beside
     }
 }
 
@@ -34,13 +41,14 @@ pub(super) trait Held {
 /// Nothing, if the record does not name this bookie.
 pub(super) fn judge(record: &LedgerRecord, me: &BookieId, held: &impl Held) -> Option<Judged> {
     let named = record.fragments.iter().any(|fragment| seat(fragment, me).is_some());
-    if !named && !record.may_hold.iter().any(|name| name == me.as_str()) {
+    let beside = record.may_hold.iter().any(|name| name == me.as_str());
+    if !named && !beside {
         return None;
     }
     if record.state() == LedgerState::Deleted {
         return Some(Judged { delete: true, ..Judged::default() });
     }
-    let mut judged = Judged { fence: true, ..Judged::default() };
+    let mut judged = Judged { fence: true, beside, ..Judged::default() };
     for (number, fragment) in record.fragments.iter().enumerate() {
         let Some(seat) = seat(fragment, me) else { continue };
         let first = EntryId(fragment.first);
@@ -81,17 +89,22 @@ pub(super) fn end(record: &LedgerRecord, number: usize) -> Option<EntryId> {
     record.fragments.get(number + 1).map(|next| next.first).or(closed).map(EntryId)
 }
 
-/// The record with this bookie's name in the fragments of which it may lack entries. Nothing, if it says so already.
-pub(super) fn marked(record: &LedgerRecord, me: &BookieId, lacks: &[usize]) -> Option<LedgerRecord> {
+/// The record with this bookie's name in the fragments of which it may lack entries, and one loss more: also where it is named already, for
+/// a repair that is filling it up may have seen what is lost now. Nothing, if there is nothing to tell.
+pub(super) fn marked(record: &LedgerRecord, me: &BookieId, judged: &Judged) -> Option<LedgerRecord> {
+    if !judged.is_loss() {
+        return None;
+    }
     let mut marked = record.clone();
-    for number in lacks {
+    marked.losses += 1;
+    for number in &judged.lacks {
         let limbo = &mut marked.fragments[*number].limbo;
         if !limbo.iter().any(|name| name == me.as_str()) {
             limbo.push(me.to_string());
             limbo.sort();
         }
     }
-    (marked != *record).then_some(marked)
+    Some(marked)
 }
 
 /// Whether a record says that this bookie may lack entries.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use futures::StreamExt;
 use parking_lot::Mutex;
 use proto::TopicName;
 use tokio::sync::watch;
@@ -18,6 +19,9 @@ use crate::Clock;
 use crate::log::{self, LogContext};
 use crate::outbox::{NextOwner, Serial};
 use crate::policies;
+
+/// Topics that are being unloaded together. Closing one waits for bookies and metadata, not for a processor.
+const UNLOADED_AT_ONCE: usize = 500;
 
 /// What the registry is made of.
 pub(crate) struct TopicSetup {
@@ -225,10 +229,11 @@ impl Topics {
         handle.end(true, to).await;
     }
 
-    /// [`unload`](Self::unload) for all that match, side by side.
+    /// [`unload`](Self::unload) for all that match, some at once: what each needs meanwhile adds up.
     pub(crate) async fn unload_where(&self, which: impl Fn(&TopicName) -> bool + Send, to: &NextOwner) {
         let names = self.names_where(which);
-        futures::future::join_all(names.iter().map(|name| self.unload(name, to))).await;
+        let unloads = names.iter().map(|name| self.unload(name, to));
+        futures::stream::iter(unloads).for_each_concurrent(UNLOADED_AT_ONCE, |unload| unload).await;
     }
 
     /// Those that match of all that are loaded, or about to be.

@@ -192,8 +192,18 @@ fn ended(record: &mut LedgerRecord, first: EntryId) -> Option<&mut Fragment> {
     if is_over { record.fragments.get_mut(at) } else { None }
 }
 
-/// A repair's: `new` holds all that `old` should hold of the fragment at `first`, and takes its seat.
-pub(crate) fn replace_member(record: &LedgerRecord, first: EntryId, old: &BookieId, new: &BookieId) -> Decision {
+/// A repair's: `new` holds all that `old` should hold of the fragment at `first`, and takes its seat. The repair began to look when the record
+/// was `seen`: if a bookie has lost something since, it must look again.
+pub(crate) fn replace_member(
+    record: &LedgerRecord,
+    seen: &LedgerRecord,
+    first: EntryId,
+    old: &BookieId,
+    new: &BookieId,
+) -> Decision {
+    if record.losses != seen.losses {
+        return Decision::Refused;
+    }
     let mut record = record.clone();
     let listed = record.may_hold.iter().any(|name| name == new.as_str());
     let Some(fragment) = ended(&mut record, first).filter(|_| listed) else { return Decision::Refused };
@@ -208,14 +218,10 @@ pub(crate) fn replace_member(record: &LedgerRecord, first: EntryId, old: &Bookie
     write(record)
 }
 
-/// A repair's: `member` holds all it should of the fragment at `first`. The repair looked when the record was `seen`: a member that went into
-/// limbo since may have lost what was found, so its mark stays.
+/// A repair's: `member` holds all it should of the fragment at `first`. The repair began to look when the record was `seen`: what it found may
+/// be lost since, then the mark stays, whether or not the member was in limbo before.
 pub(crate) fn unmark(record: &LedgerRecord, seen: &LedgerRecord, first: EntryId, member: &BookieId) -> Decision {
-    let in_limbo = |record: &LedgerRecord| {
-        let fragment = record.fragments.iter().find(|fragment| fragment.first == first.0);
-        fragment.is_some_and(|fragment| fragment.limbo.iter().any(|name| name == member.as_str()))
-    };
-    if in_limbo(record) && !in_limbo(seen) {
+    if record.losses != seen.losses {
         return Decision::Refused;
     }
     let mut record = record.clone();

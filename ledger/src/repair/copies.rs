@@ -62,7 +62,7 @@ impl Repairs {
             match self.copy(record, known, first, seat, &target).await {
                 Verdict::Done(tally) => {
                     is_complete(ledger, &tally)?;
-                    let replace = |record: &_| changes::replace_member(record, first, old, &target);
+                    let replace = |now: &_| changes::replace_member(now, &record.record, first, old, &target);
                     let updated = records::update(metadata, ledger, replace).await?;
                     let is_done = matches!(updated, Updated::Done(_));
                     if is_done {

@@ -123,7 +123,8 @@ impl World {
         let target = FakeBookies::id(repair.target);
         match repair.old {
             Some(old) => {
-                let decision = changes::replace_member(&self.record, repair.first, &FakeBookies::id(old), &target);
+                let decision =
+                    changes::replace_member(&self.record, &self.record, repair.first, &FakeBookies::id(old), &target);
                 self.seen.members_replaced += u64::from(self.decide(decision));
             }
             None => {

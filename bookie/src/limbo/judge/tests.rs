@@ -94,6 +94,7 @@ fn others_ledgers_are_left_alone_and_deleted_ones_get_their_tombstone_back() {
     other.may_hold = vec!["b".into()];
     let left = judged(&other, &Holding::default());
     assert!(left.fence && !left.is_limbo(), "it was a member, and its fence may be lost");
+    assert!(left.is_loss(), "or a repair is copying to it");
     let mut deleted = open();
     deleted.set_state(LedgerState::Deleted);
     assert_eq!(judged(&deleted, &Holding::default()), Judged { delete: true, ..Judged::default() });
@@ -111,15 +112,19 @@ fn a_member_of_a_striped_ensemble_answers_for_its_share_only() {
 }
 
 #[test]
-fn marks_are_written_once_and_taken_off_where_all_is_held_again() {
-    let record = marked(&closed(15), &me(), &[0, 1]).unwrap();
+fn marks_tell_of_each_loss_and_are_taken_off_where_all_is_held_again() {
+    let lost = judged(&closed(15), &Holding::default());
+    let record = marked(&closed(15), &me(), &lost).unwrap();
     assert!(names(&record, &me()) && !names(&record, &"a".parse().unwrap()));
-    assert_eq!(marked(&record, &me(), &[0, 1]), None, "made twice it is the same");
+    let again = marked(&record, &me(), &lost).unwrap();
+    assert_eq!((record.losses, again.losses), (1, 2), "each start with a loss counts");
+    assert_eq!((&again.fragments, again.end), (&record.fragments, record.end));
+    assert_eq!(marked(&record, &me(), &judged(&closed(15), &Holding::of(0..15))), None, "it holds everything");
     assert_eq!(cleared(&record, &me(), &Holding::default()), None);
     let half = cleared(&record, &me(), &Holding::of(0..12)).unwrap();
     assert_eq!((half.fragments[0].limbo.len(), half.fragments[1].limbo.len()), (0, 1));
     let all = cleared(&record, &me(), &Holding::of(0..15)).unwrap();
     assert!(!names(&all, &me()));
-    let open = marked(&open(), &me(), &[0, 1]).unwrap();
+    let open = marked(&open(), &me(), &judged(&open(), &Holding::default())).unwrap();
     assert_eq!(cleared(&open, &me(), &Holding::of(0..15)), None, "more may follow");
 }
