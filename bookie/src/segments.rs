@@ -46,7 +46,7 @@ const OPEN_FILES_MAX: usize = 256;
 /// Sizes of a store. The defaults are what [`crate::Config`] gives.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A segment is sealed before it grows beyond this.
+    /// A segment is sealed before it grows beyond this, or beyond a 16th of a small disk.
     pub segment_bytes: u64,
     /// Of windows read from segments.
     pub cache_bytes: usize,

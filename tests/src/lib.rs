@@ -11,6 +11,7 @@ pub mod crash;
 pub mod dashboards; // What the shipped dashboards ask.
 pub mod deadline; // Waiting.
 pub mod disk_full;
+pub mod fan_out; // Many subscriptions of one topic.
 pub mod faults; // A table of them.
 pub mod footprint; // What each process costs before anyone uses it.
 pub mod goals; // What a measurement should reach.

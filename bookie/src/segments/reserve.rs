@@ -12,7 +12,7 @@ const PIECE: u64 = 4 << 20;
 /// Written at a time.
 const GROWTH: u64 = 1 << 20;
 /// Of a small disk no more than this part.
-const SHARE_MAX: u64 = 16;
+const SHARE_MAX: u64 = 8;
 
 /// One for a store.
 #[derive(Debug)]

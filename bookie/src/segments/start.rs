@@ -57,13 +57,19 @@ struct Loaded {
     rescued: bool,
 }
 
+/// A disk holds so many segments at least, unless they would be smaller than [`SMALL_SEGMENT`]: what stays of one must fit into the reserve.
+const SEGMENTS_MIN: u64 = 16;
+const SMALL_SEGMENT: u64 = 16 << 20;
+
 /// Reads a claimed directory.
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
     identity: &Identity,
-    options: Options,
+    mut options: Options,
     losses: &mut Losses,
 ) -> Result<Recovered, OpenError> {
+    let room = disk.room().map_err(|error| OpenError::disk(disk.place(), "measure", error))?;
+    options.segment_bytes = options.segment_bytes.min(SMALL_SEGMENT.max(room.total / SEGMENTS_MIN));
     let names = disk.list().map_err(|error| OpenError::disk(disk.place(), "list", error))?;
     let manifest = manifest::load(disk.as_ref(), identity, &names, losses)?;
     let spares = sweep(disk.as_ref(), manifest.as_ref(), &names, options.segment_bytes)

@@ -9,10 +9,7 @@ async fn run(cluster: bool, to_the_last_block: bool) {
         return;
     }
     let place = directory();
-    // Without a free block there is only the reserve to write to, a sixteenth of such disks: what stays of a segment, a quarter of 64 MiB,
-    // must fit into it.
-    let disk_mib = if to_the_last_block { 320 } else { 200 };
-    let run = DiskFullRun { cluster, disk_mib, to_the_last_block, directory: place.path().into() };
+    let run = DiskFullRun { cluster, disk_mib: 200, to_the_last_block, directory: place.path().into() };
     let report = Box::pin(fill_disks(&run)).await.expect("it goes on by itself");
     println!("{report}");
     assert_eq!(report.lost, 0, "{report}");

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::Servers;
 use tests::crash::{ClusterRun, Keeping, Report, StandaloneRun, crash_cluster, crash_standalone};
+use tests::fan_out::{FanOutRun, keep_up};
 use tests::holes::{HolesRun, keep_holes};
 use tests::lines::{LinesRun, round_trip};
 
@@ -64,6 +65,18 @@ async fn holes_between_acknowledgements_outlive_kills() {
     println!("{report}");
     assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");
     assert!(9000 < report.holes && 0 < report.receipts && 0 < report.plain && 0 < report.kills, "{report}");
+}
+
+/// The ratios are printed; what is asserted is that the slow one is slow and that nobody misses anything: a machine that tests at the same
+/// time makes any latency long.
+#[tokio::test]
+async fn no_subscription_waits_for_a_slow_one() {
+    let place = directory();
+    let (rounds, phase, directory) = (2, Duration::from_secs(1), place.path().into());
+    let run = FanOutRun { subscriptions: 100, rate: 50, rounds, phase, directory };
+    let report = Box::pin(keep_up(&run)).await.expect("every message comes to everybody who keeps up");
+    println!("{report}");
+    assert!(0 < report.slow_took && report.slow_took < report.slow_owed / 2, "{report}");
 }
 
 #[tokio::test]

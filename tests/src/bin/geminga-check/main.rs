@@ -1,6 +1,7 @@
 //! Runs the checks at full size. `tests/run` runs a small version of each.
 mod clusters;
 mod disks;
+mod subscriptions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +18,6 @@ use tests::compose::{ComposeRun, Findings, Project, check_compose};
 use tests::crash::{self, ClusterRun, FileSystem, Keeping, Load, PowerRun, Report, StandaloneRun};
 use tests::footprint::{self, FootprintRun};
 use tests::goals::Goals;
-use tests::holes::{HolesRun, keep_holes};
 use tests::lines::{self, LinesRun};
 use tests::moves::{MovesRun, move_under_load};
 use tests::offload_read::{self, OffloadReadRun};
@@ -125,20 +125,6 @@ enum Check {
         #[command(flatten)]
         place: Place,
     },
-    /// Leaves holes between acknowledgements, kills standalone every so often, and counts what comes again that must not.
-    Holes {
-        /// Messages.
-        #[arg(long, default_value_t = 10_000_000)]
-        messages: usize,
-        /// About so many are never acknowledged.
-        #[arg(long, default_value_t = 1_000_000)]
-        holes: usize,
-        /// Seconds between two kills.
-        #[arg(long, default_value_t = 10.0)]
-        kill_every: f64,
-        #[command(flatten)]
-        place: Place,
-    },
     /// Sends a text file through `geminga produce --lines` and compares what `geminga consume --end` gives.
     Lines {
         /// Any text file.
@@ -158,6 +144,8 @@ enum Check {
     Image(Image),
     #[command(flatten)]
     Clusters(clusters::Clusters),
+    #[command(flatten)]
+    Subscriptions(subscriptions::Subscriptions),
     #[command(flatten)]
     Disks(disks::Disks),
     /// Measures a running server under pulsar-perf and prints rows of a table.
@@ -429,14 +417,6 @@ async fn run(check: Check) -> Result<(), Failure> {
             println!("{}", Box::pin(fill_and_read_back(&run)).await?);
             Ok(())
         }
-        Check::Holes { messages, holes, kill_every, place } => {
-            let ground = place.prepare()?;
-            let (seed, directory) = (ground.seed, ground.directory.clone());
-            let kill_every = Duration::from_secs_f64(kill_every);
-            let report = Box::pin(keep_holes(&HolesRun { messages, holes, kill_every, seed, directory })).await?;
-            println!("{report}");
-            kept(report.faults() as u64)
-        }
         Check::Lines { file, url, topic, place } => {
             let ground = place.prepare()?;
             let topic = topic.unwrap_or_else(|| format!("persistent://public/default/lines-{}", ground.seed));
@@ -447,6 +427,7 @@ async fn run(check: Check) -> Result<(), Failure> {
         Check::Stores(check) => Box::pin(run_with_stores(check)).await,
         Check::Image(check) => Box::pin(run_of_image(check)).await,
         Check::Clusters(check) => Box::pin(clusters::run(check)).await,
+        Check::Subscriptions(check) => Box::pin(subscriptions::run(check)).await,
         Check::Disks(check) => Box::pin(disks::run(check)).await,
         Check::Speed { url, admin, pids, perf, seconds, warm_up, only, copies, bookies } => {
             let (measure, warm_up) = (Duration::from_secs(seconds), Duration::from_secs(warm_up));
