@@ -114,6 +114,8 @@ pub(crate) struct ConsumerStats {
     pub(crate) last_consumed_timestamp: u64,
     pub(crate) last_consumed_flow_timestamp: u64,
     pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(skip)]
+    pub(crate) takes_any_schema: bool,
     pub(crate) draining_hashes_count: u64,
     pub(crate) draining_hashes_cleared_total: u64,
     pub(crate) draining_hashes_unacked_messages: u64,

@@ -144,6 +144,12 @@ pub fn partitioned_topic(topic: &TopicName) -> String {
     format!("partitioned/{}/{}/{}", topic.namespace(), topic.domain().as_str(), topic.local())
 }
 
+/// Before the schemas of a namespace's topics.
+#[must_use]
+pub fn schemas_of_namespace(namespace: &NamespaceName) -> String {
+    format!("schemas/{namespace}/")
+}
+
 /// Before the versions of a topic's schema. Give the name without `-partition-N`.
 #[must_use]
 pub fn schemas(topic: &TopicName) -> String {

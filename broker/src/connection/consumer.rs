@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use proto::Position;
 use proto::pulsar::command_subscribe::{InitialPosition, SubType};
+use proto::pulsar::schema::Type;
 use proto::pulsar::{
     BaseCommand, CommandCloseConsumer, CommandConsumerStats, CommandConsumerStatsResponse, CommandError,
     CommandGetLastMessageId, CommandGetLastMessageIdResponse, CommandSubscribe, CommandSuccess, CommandUnsubscribe,
@@ -11,6 +12,7 @@ use proto::pulsar::{
 
 use super::errors::{Answer, answer};
 use super::producer::{Ends, open_topic, pairs, wanted};
+use super::schemas::of_consumer;
 use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, no_message_id};
@@ -229,11 +231,10 @@ async fn open(
         return refused("readCompacted only allowed on persistent topics with an exclusive or failover subscription");
     }
     let topic = open_topic(context, &command.topic, command.force_topic_creation()).await.map_err(answer)?;
-    if let Some(schema) = &command.schema {
-        context.schemas.register(topic.name(), schema).await.map_err(|error| answer(error.into()))?;
-    }
+    let wanted = wanted(context, &topic).await?;
+    of_consumer(context, &topic, command.schema.as_ref(), &wanted).await?;
     let at = start(&command, context.clock.now_ms());
-    let limits = wanted(context, &topic).await?.limits();
+    let limits = wanted.limits();
     let handle = attach(&topic, &client, &command, serial, at, limits).await;
     let handle = handle.map_err(|error| answer(TopicError::from_subscription(&error, topic.name()).into()))?;
     Ok(OpenConsumer { handle, topic })
@@ -266,6 +267,7 @@ async fn attach(
                 limits,
                 client: client.clone(),
                 metadata: pairs(&command.metadata),
+                takes_any_schema: command.schema.as_ref().is_some_and(|schema| schema.r#type() == Type::AutoConsume),
                 reply,
             },
         });

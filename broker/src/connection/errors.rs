@@ -46,9 +46,9 @@ pub(super) fn answer(fault: Fault) -> Answer {
         Fault::Name(_) => ServerError::InvalidTopicName,
         Fault::Topic(error) => topic(&error),
         Fault::Namespace(error) => namespace(&error),
-        Fault::Schema(SchemaError::Incompatible) => ServerError::IncompatibleSchema,
+        Fault::Schema(SchemaError::Incompatible(_) | SchemaError::Invalid(_)) => ServerError::IncompatibleSchema,
         Fault::Ownership(OwnershipError::NamespaceNotFound) => ServerError::TopicNotFound,
-        Fault::Schema(_) | Fault::Ownership(_) => ServerError::ServiceNotReady,
+        Fault::Schema(SchemaError::Metadata(_)) | Fault::Ownership(_) => ServerError::ServiceNotReady,
     };
     (code, text)
 }

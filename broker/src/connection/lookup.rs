@@ -1,16 +1,14 @@
-//! Who serves a topic, how many partitions it has, and its schemas.
+//! Who serves a topic, and how many partitions it has.
 use std::sync::Arc;
 
 use proto::TopicName;
 use proto::pulsar::{
-    BaseCommand, CommandGetOrCreateSchema, CommandGetOrCreateSchemaResponse, CommandGetSchema,
-    CommandGetSchemaResponse, CommandLookupTopic, CommandLookupTopicResponse, CommandPartitionedTopicMetadata,
-    CommandPartitionedTopicMetadataResponse, KeyValue, Schema, ServerError, command_lookup_topic_response,
+    BaseCommand, CommandLookupTopic, CommandLookupTopicResponse, CommandPartitionedTopicMetadata,
+    CommandPartitionedTopicMetadataResponse, ServerError, command_lookup_topic_response,
     command_partitioned_topic_metadata_response,
 };
-use proto::records::SchemaRecord;
 
-use super::errors::{Answer, Fault, answer, answer_to_lookup};
+use super::errors::{Answer, Fault, answer_to_lookup};
 use super::session::{Done, Session};
 use crate::Context;
 use crate::ownership::Owner;
@@ -78,51 +76,6 @@ impl Session {
             })
         });
     }
-
-    pub(super) fn get_schema(&mut self, asked: CommandGetSchema) {
-        let context = self.house.context.clone();
-        self.request(asked.request_id, async move {
-            let request_id = asked.request_id;
-            done(match schema(&context, &asked).await {
-                Ok(record) => CommandGetSchemaResponse {
-                    request_id,
-                    schema_version: Some(version_bytes(record.version)),
-                    schema: Some(to_schema(record)),
-                    ..Default::default()
-                },
-                Err((error, message)) => CommandGetSchemaResponse {
-                    request_id,
-                    error_code: Some(error.into()),
-                    error_message: Some(message),
-                    ..Default::default()
-                },
-            })
-        });
-    }
-
-    pub(super) fn get_or_create_schema(&mut self, asked: CommandGetOrCreateSchema) {
-        let context = self.house.context.clone();
-        self.request(asked.request_id, async move {
-            let request_id = asked.request_id;
-            let version = async {
-                let name: TopicName = asked.topic.parse()?;
-                Ok::<_, Fault>(context.schemas.register(&name, &asked.schema).await?)
-            };
-            done(match version.await.map_err(answer) {
-                Ok(version) => CommandGetOrCreateSchemaResponse {
-                    request_id,
-                    schema_version: Some(version.map(version_bytes).unwrap_or_default()),
-                    ..Default::default()
-                },
-                Err((error, message)) => CommandGetOrCreateSchemaResponse {
-                    request_id,
-                    error_code: Some(error.into()),
-                    error_message: Some(message),
-                    ..Default::default()
-                },
-            })
-        });
-    }
 }
 
 enum Refused {
@@ -157,29 +110,4 @@ async fn owner(context: &Context, lookup: &CommandLookupTopic) -> Result<(String
         Owner::At(record) => (record.broker, false),
     };
     Ok((format!("pulsar://{broker}"), proxied))
-}
-
-async fn schema(context: &Context, asked: &CommandGetSchema) -> Result<SchemaRecord, Answer> {
-    let name: TopicName = asked.topic.parse().map_err(|error: proto::TopicNameError| answer(error.into()))?;
-    let version = match asked.schema_version.as_deref() {
-        None => None,
-        Some(bytes) => match <[u8; 8]>::try_from(bytes) {
-            Ok(bytes) => Some(u64::from_be_bytes(bytes)),
-            Err(_) => return Err((ServerError::IncompatibleSchema, "a schema version has 8 bytes".into())),
-        },
-    };
-    let record = context.schemas.get(&name, version).await.map_err(|error| answer(error.into()))?;
-    record.ok_or((ServerError::TopicNotFound, "Topic not found or no-schema".into()))
-}
-
-/// As it travels.
-pub(super) fn version_bytes(version: u64) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(&version.to_be_bytes())
-}
-
-fn to_schema(record: SchemaRecord) -> Schema {
-    let mut properties: Vec<KeyValue> =
-        record.properties.into_iter().map(|(key, value)| KeyValue { key, value }).collect();
-    properties.sort_by(|a, b| a.key.cmp(&b.key));
-    Schema { name: record.name, schema_data: record.data, r#type: record.r#type, properties }
 }

@@ -12,6 +12,7 @@ mod listing;
 mod lookup;
 mod producer;
 mod refused;
+mod schemas;
 mod seek;
 mod session;
 

@@ -8,7 +8,7 @@ use proto::pulsar::{
 use proto::{Domain, TopicName};
 
 use super::errors::{Answer, Fault, answer};
-use super::lookup::version_bytes;
+use super::schemas::{of_producer, version_bytes};
 use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, Turn};
@@ -194,10 +194,7 @@ async fn open(
     if encryption_required && !command.encrypted() {
         return Err((ServerError::MetadataError, format!("Encryption is required in {}", topic.name())));
     }
-    let schema_version = match &command.schema {
-        Some(schema) => context.schemas.register(topic.name(), schema).await.map_err(|error| answer(error.into()))?,
-        None => None,
-    };
+    let schema_version = of_producer(context, topic.name(), command.schema.as_ref(), &wanted).await?;
     if let Some(subscription) = command.initial_subscription_name.as_deref().filter(|name| !name.is_empty()) {
         let makes = limits.makes_subscriptions
             || topic.subscriptions().await.is_ok_and(|all| all.iter().any(|one| one == subscription));

@@ -99,9 +99,7 @@ fn admin() -> Router<Pages> {
         .route("/namespaces/{tenant}/{namespace}/replication", get(quotas::replication).post(quotas::set_replication))
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
-        .route("/schemas/{tenant}/{namespace}/{topic}/schema", get(schemas::latest))
-        .route("/schemas/{tenant}/{namespace}/{topic}/schema/{version}", get(schemas::version))
-        .route("/schemas/{tenant}/{namespace}/{topic}/schemas", get(schemas::all));
+        .nest("/schemas/{tenant}/{namespace}/{topic}", schemas::of_topics());
     let names = names.nest("/namespaces", policies::of_namespaces());
     let ours = Router::new()
         .route("/geminga/bookies", get(bookies::list))

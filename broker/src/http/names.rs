@@ -168,6 +168,7 @@ pub(super) async fn delete_namespace(
         pages.empty_namespace(&name, is_forwarded(&headers)).await?;
     }
     pages.context.namespaces.delete_namespace(&name).await?;
+    pages.context.schemas.delete_of_namespace(&name).await?;
     Ok(done())
 }
 

@@ -124,7 +124,8 @@ impl From<SplitError> for Refusal {
 impl From<SchemaError> for Refusal {
     fn from(error: SchemaError) -> Self {
         match error {
-            SchemaError::Incompatible => Self::new(StatusCode::CONFLICT, error.to_string()),
+            SchemaError::Incompatible(reason) => Self::new(StatusCode::CONFLICT, reason),
+            SchemaError::Invalid(reason) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
             SchemaError::Metadata(error) => error.into(),
         }
     }

@@ -2,6 +2,7 @@
 mod messages;
 mod offload;
 mod policies;
+mod schemas;
 
 use axum::body::{Body, to_bytes};
 use metadata::MemoryStore;
@@ -331,33 +332,6 @@ async fn a_lookup_names_all_five_keys_and_the_way_back() {
             ("GET", "/lookup/v2/topic/non-persistent/public/default/x", "", 405, ""),
         ])
         .await;
-}
-
-#[tokio::test]
-async fn schemas_are_shown_by_version() {
-    let broker = broker().await;
-    broker.rows(&[("GET", "/schemas/public/default/x/schema", "", 404, "Schema not found")]).await;
-    let schema = proto::pulsar::Schema {
-        name: "x".into(),
-        r#type: proto::pulsar::schema::Type::String.into(),
-        schema_data: b"".as_slice().into(),
-        properties: vec![],
-    };
-    let topic = "x-partition-1".parse().unwrap();
-    assert_eq!(broker.pages.context.schemas.register(&topic, &schema).await.unwrap(), Some(0));
-    let expected = r#"{"data":"","properties":{},"timestamp":1700000000000,"type":"STRING","version":0}"#;
-    let mut shown = broker.json("/schemas/public/default/x/schema").await;
-    shown["timestamp"] = json!(1_700_000_000_000_u64);
-    assert_eq!(shown.to_string(), expected, "under the name of the partitioned topic");
-    broker
-        .rows(&[
-            ("GET", "/schemas/public/default/x/schema/0", "", 200, ""),
-            ("GET", "/schemas/public/default/x/schema/9", "", 404, "Schema not found"),
-            ("GET", "/schemas/public/default/x/schema/y", "", 400, ""),
-            ("POST", "/schemas/public/default/x/schema", "{}", 405, ""),
-        ])
-        .await;
-    assert_eq!(broker.json("/schemas/public/default/x/schemas").await["getSchemaResponses"][0]["type"], "STRING");
 }
 
 #[tokio::test]

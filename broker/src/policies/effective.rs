@@ -55,11 +55,16 @@ impl Effective {
     }
 
     /// A policy without a field of its own. `Null`: nothing is set.
-    pub(super) fn plain(&self, key: &str) -> Value {
+    pub(crate) fn plain(&self, key: &str) -> Value {
         match plain::get(&self.topic.record, key) {
             Value::Null => plain::get(&self.namespace.record, key),
             set => set,
         }
+    }
+
+    /// The same as it stands at the topic and at the namespace, for policies whose values say that others count.
+    pub(crate) fn plain_of_levels(&self, key: &str) -> [Value; 2] {
+        [&self.topic, &self.namespace].map(|kept| plain::get(&kept.record, key))
     }
 
     /// Whether a message that comes twice from a producer is stored once. Without a policy: no.

@@ -7,6 +7,7 @@ use super::lenient::{INT, LONG};
 use super::plain::{self, flag, name, one_of, whole};
 use super::quotas;
 use super::table::{LevelPage, Member, Missing, Policy, USUAL, Unset, Verb, nothing_more};
+use crate::schemas::Rules;
 
 const STRATEGIES: [&str; 9] = [
     "UNDEFINED",
@@ -317,13 +318,22 @@ pub(super) static APART: [Policy; 7] = [
         show: |record| plain::get(record, "properties"),
         show_applied: |_| Value::Null,
     },
-    of_topic!(
-        "schemaCompatibilityStrategy",
-        "schema_compatibility_strategy",
-        LevelPage { verb: Verb::Put, ..USUAL },
-        |value| one_of(value, &STRATEGIES),
-        json!("FULL")
-    ),
+    Policy {
+        page: "schemaCompatibilityStrategy",
+        of_namespace: None,
+        of_topic: Some(LevelPage { verb: Verb::Put, remove_at: Some("schemaCompatibilityStrategy"), ..USUAL }),
+        member: Member::Apart,
+        set: |record, value| {
+            // UNDEFINED says that others count: nothing is set.
+            let strategy = Some(one_of(value, &STRATEGIES)?).filter(|strategy| *strategy != json!("UNDEFINED"));
+            plain::put(record, "schema_compatibility_strategy", &strategy.unwrap_or_default());
+            Ok(())
+        },
+        check: nothing_more,
+        clear: |record| plain::put(record, "schema_compatibility_strategy", &Value::Null),
+        show: |record| plain::get(record, "schema_compatibility_strategy"),
+        show_applied: |effective| json!(Rules::of(effective).strategy.name()),
+    },
     row!("schemaValidationEnforced", "schema_validation_enforced", None, Some(OFF), Member::Apart, flag, json!(false)),
     of_topic!(
         "maxMessageSize",

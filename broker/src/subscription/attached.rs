@@ -25,6 +25,7 @@ pub(super) struct Attached {
     pub(super) consumer_id: u64,
     pub(super) client: Arc<Client>,
     pub(super) metadata: std::collections::BTreeMap<String, String>,
+    pub(super) takes_any_schema: bool,
     pub(super) announced: bool,
     /// That nothing more will ever come.
     pub(super) knows_end: bool,
@@ -57,6 +58,7 @@ impl Task {
             consumer_id: attach.consumer_id,
             client: attach.client.clone(),
             metadata: attach.metadata.clone(),
+            takes_any_schema: attach.takes_any_schema,
             announced: false,
             knows_end: false,
             _present: present,

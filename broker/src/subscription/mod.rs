@@ -62,6 +62,8 @@ pub(crate) struct Attach {
     pub(crate) limits: Limits,
     pub(crate) client: Arc<Client>,
     pub(crate) metadata: BTreeMap<String, String>,
+    /// AUTO_CONSUME: whatever schema the topic has or gets.
+    pub(crate) takes_any_schema: bool,
     pub(crate) reply: Reply<ConsumerHandle>,
 }
 

@@ -104,6 +104,7 @@ impl Task {
             last_consumed_timestamp: attached.last_consumed,
             last_consumed_flow_timestamp: attached.last_flow,
             metadata: attached.metadata.clone(),
+            takes_any_schema: attached.takes_any_schema,
             draining_hashes_count: draining.len() as u64,
             draining_hashes_cleared_total: keys.map_or(0, |keys| keys.drained(serial)),
             draining_hashes_unacked_messages: draining.iter().map(|draining| u64::from(draining.unack_msgs)).sum(),

@@ -193,6 +193,14 @@ impl TopicHandle {
         Ok(stats)
     }
 
+    /// Whether messages, producers, or consumers that care about schemas are there.
+    pub(crate) async fn is_in_use(&self) -> Result<bool, TopicError> {
+        let stats = self.stats().await?;
+        let mut consumers = stats.subscriptions.values().flat_map(|subscription| &subscription.consumers);
+        let in_use = 0 < stats.storage_size || !stats.publishers.is_empty();
+        Ok(in_use || consumers.any(|consumer| !consumer.takes_any_schema))
+    }
+
     /// Names of the subscriptions, non-durable ones too.
     pub(crate) async fn subscriptions(&self) -> Result<Vec<String>, TopicError> {
         let all = self.ask(Command::Subscriptions).await?;

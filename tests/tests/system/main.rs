@@ -18,6 +18,7 @@ mod proxy;
 mod reach;
 mod retention;
 mod rust_client;
+mod schemas;
 mod space; // What it costs.
 mod stores;
 mod telemetry;

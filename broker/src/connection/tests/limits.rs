@@ -20,7 +20,7 @@ impl Broker {
         self.context.policies.change(&level, set).await.unwrap();
     }
 
-    async fn of_namespace(&self, policies: &[(&str, Value)]) {
+    pub(super) async fn of_namespace(&self, policies: &[(&str, Value)]) {
         self.limits(Level::Namespace("public/default".parse().unwrap()), policies).await;
     }
 }

@@ -9,6 +9,7 @@ mod limits;
 mod listing;
 mod publishing;
 mod requests;
+mod schemas;
 mod seeking;
 
 use std::net::SocketAddr;

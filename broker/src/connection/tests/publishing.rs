@@ -120,42 +120,6 @@ async fn a_name_belongs_to_one_producer_while_its_connection_lives() {
 }
 
 #[tokio::test]
-async fn schemas_are_kept_echoed_and_compared() {
-    let broker = Broker::start().await;
-    let mut client = broker.client().await;
-    let with = |producer_id, request_id, data: &'static str| CommandProducer {
-        topic: TOPIC.into(),
-        producer_id,
-        request_id,
-        schema: Some(Schema {
-            name: "s".into(),
-            schema_data: Bytes::from_static(data.as_bytes()),
-            r#type: schema::Type::String.into(),
-            properties: vec![],
-        }),
-        ..Default::default()
-    };
-    for id in [1, 2] {
-        client.send(with(id, id, "one")).await;
-        let success = client.expect(Type::ProducerSuccess).await.producer_success.unwrap();
-        assert_eq!(success.schema_version.as_deref(), Some(&[0; 8][..]));
-    }
-    client.send(with(3, 3, "two")).await;
-    client.expect_error(3, ServerError::IncompatibleSchema).await;
-    client.send(CommandGetSchema { request_id: 4, topic: TOPIC.into(), schema_version: None }).await;
-    let found = client.expect(Type::GetSchemaResponse).await.get_schema_response.unwrap();
-    assert_eq!(found.schema.unwrap().schema_data, "one");
-    let unknown = "persistent://public/default/unknown".to_string();
-    client.send(CommandGetSchema { request_id: 5, topic: unknown, schema_version: None }).await;
-    let found = client.expect(Type::GetSchemaResponse).await.get_schema_response.unwrap();
-    assert_eq!(found.error_code(), ServerError::TopicNotFound);
-    let empty = Some(Bytes::new());
-    client.send(CommandGetSchema { request_id: 6, topic: TOPIC.into(), schema_version: empty }).await;
-    let found = client.expect(Type::GetSchemaResponse).await.get_schema_response.unwrap();
-    assert_eq!(found.error_code(), ServerError::IncompatibleSchema);
-}
-
-#[tokio::test]
 async fn producers_that_ask_for_what_is_not_built_are_told_so() {
     let broker = Broker::start().await;
     let mut client = broker.client().await;
