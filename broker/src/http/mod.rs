@@ -3,7 +3,8 @@
 //! Owns: nothing; every answer comes from the rooms below.
 //! Promises: any broker answers any request: what only the owner of a topic knows is asked from it inside the cluster.
 //! Never: says that something was done which was not.
-mod body; // What a request says,
+mod about; // What a request says,
+mod body;
 mod refusal; // and how it is refused.
 
 mod owner; // Asking the broker that has a topic.

@@ -104,8 +104,6 @@ pub(crate) enum Command {
     SkipAll(Reply<()>),
     /// Acknowledges so many unacknowledged entries.
     Skip(u64, Reply<()>),
-    /// Acknowledges everything below a position.
-    SkipBelow(Position, Reply<()>),
     /// The entry that so many unacknowledged ones lie in front of.
     Peek(u64, Reply<Option<Position>>),
     Properties(Reply<Properties>),
@@ -118,7 +116,8 @@ pub(crate) enum Command {
         to: SubscribeAt,
         reply: Reply<()>,
     },
-    /// Acknowledges all that lies below, for nobody needs it any more. Says how many entries, once that is durable.
+    /// Acknowledges all that lies below because it is too old, or too much: it counts as expired. Says how many entries, once that is
+    /// durable.
     ExpireBefore(Position, Reply<u64>),
     /// Ledgers have left the chain.
     Trimmed,

@@ -108,7 +108,6 @@ impl Task {
                 return Next::End;
             }
             Command::SkipAll(reply) => self.skip_below(self.reader.end(), reply),
-            Command::SkipBelow(position, reply) => self.skip_below(position, reply),
             Command::Skip(entries, reply) => {
                 let end = self.unacknowledged_after(entries).unwrap_or_else(|| self.reader.end());
                 self.skip_below(end, reply);

@@ -8,7 +8,7 @@ use super::task::Command;
 use super::{TopicError, TopicHandle};
 use crate::cursor::Need;
 use crate::policies::{QuotaAction, Quotas};
-use crate::subscription::{self, SubscriptionError, first_published_at};
+use crate::subscription::{self, SubscriptionError, SubscriptionHandle, first_published_at};
 
 /// What is done about a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +95,23 @@ impl TopicHandle {
     /// Acknowledges for every durable subscription all that lies below.
     pub(crate) async fn expire_before(&self, below: Position) -> Result<(), TopicError> {
         for subscription in self.ask(Command::Subscriptions).await?.iter().filter(|subscription| subscription.durable) {
-            match subscription.ask(|reply| subscription::Command::ExpireBefore(below, reply)).await {
-                Ok(0) | Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
-                Ok(entries) => {
-                    tracing::info!(topic = %self.name(), subscription = %subscription.name, entries, %below, "nobody waits for them any more");
-                }
-                Err(error) => return Err(TopicError::from_subscription(&error, self.name())),
+            match self.expire_of(subscription, below).await {
+                Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
+                expired => self.of(expired)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The one way in which messages expire, whoever wants it.
+    pub(super) async fn expire_of(
+        &self,
+        subscription: &SubscriptionHandle,
+        below: Position,
+    ) -> Result<(), SubscriptionError> {
+        let entries = subscription.ask(|reply| subscription::Command::ExpireBefore(below, reply)).await?;
+        if 0 < entries {
+            tracing::info!(topic = %self.name(), subscription = %subscription.name, entries, %below, "nobody waits for them any more");
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ impl TopicHandle {
         if oldest.is_none() || (young && !stats.consumers.is_empty() && stats.msg_backlog < ALMOST_CAUGHT_UP) {
             return Ok(Expired::CaughtUp);
         }
-        self.of(subscription.ask(|reply| subscription::Command::SkipBelow(below, reply)).await)?;
+        self.of(self.expire_of(&subscription, below).await)?;
         Ok(Expired::Done)
     }
 
@@ -125,7 +125,7 @@ impl TopicHandle {
         if self.shared.reader.end() < below {
             return Ok(Expired::Beyond);
         }
-        self.of(subscription.ask(|reply| subscription::Command::SkipBelow(below, reply)).await)?;
+        self.of(self.expire_of(&subscription, below).await)?;
         Ok(Expired::Done)
     }
 
