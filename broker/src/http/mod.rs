@@ -12,6 +12,7 @@ mod owner; // Asking the broker that has a topic.
 mod bookies; // Pages, from the outside inwards.
 mod bundles;
 mod clusters;
+mod compaction;
 mod lookup;
 mod messages;
 mod names;
@@ -160,6 +161,7 @@ fn persistent() -> Router<Pages> {
         .route("/terminate", post(topics::terminate))
         .route("/terminate/partitions", post(partitioned::terminate))
         .route("/offload", put(offload::begin).get(offload::progress))
+        .route("/compaction", put(compaction::begin).get(compaction::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))
         .route("/lastMessageId", get(topics::last_message_id))

@@ -56,6 +56,8 @@ pub(crate) struct Attach {
     pub(crate) kind: SubType,
     pub(crate) keys: KeyTerms,
     pub(crate) durable: bool,
+    /// Wants of each key only the last message, as far as the topic was compacted.
+    pub(crate) read_compacted: bool,
     pub(crate) name: String,
     pub(crate) priority: i32,
     pub(crate) epoch: Option<u64>,
@@ -116,6 +118,8 @@ pub(crate) enum Command {
         to: SubscribeAt,
         reply: Reply<()>,
     },
+    /// Acknowledges all that lies below: compaction has seen it.
+    CompactedTo(Position, Reply<()>),
     /// Acknowledges all that lies below because it is too old, or too much: it counts as expired. Says how many entries, once that is
     /// durable.
     ExpireBefore(Position, Reply<u64>),

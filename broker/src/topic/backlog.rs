@@ -6,7 +6,7 @@ use proto::entry::head_of_stored;
 
 use super::task::Command;
 use super::{TopicError, TopicHandle};
-use crate::cursor::Need;
+use crate::cursor::{Need, OF_COMPACTION};
 use crate::policies::{QuotaAction, Quotas};
 use crate::subscription::{self, SubscriptionError, SubscriptionHandle, first_published_at};
 
@@ -94,7 +94,10 @@ impl TopicHandle {
 
     /// Acknowledges for every durable subscription all that lies below.
     pub(crate) async fn expire_before(&self, below: Position) -> Result<(), TopicError> {
-        for subscription in self.ask(Command::Subscriptions).await?.iter().filter(|subscription| subscription.durable) {
+        let all = self.ask(Command::Subscriptions).await?;
+        // What was not compacted yet is old for nobody.
+        let durable = |subscription: &&SubscriptionHandle| subscription.durable && &*subscription.name != OF_COMPACTION;
+        for subscription in all.iter().filter(durable) {
             match self.expire_of(subscription, below).await {
                 Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
                 expired => self.of(expired)?,
