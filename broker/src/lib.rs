@@ -2,12 +2,13 @@
 //!
 //! Owns: connections, the topics whose bundles it holds, their subscriptions and their chains of ledgers.
 //! Promises: a receipt or an acknowledgement that was answered survives the death of this process.
-//! Never: writes to a disk, or decodes a payload.
+//! Never: writes to a disk, or decodes a payload, but for batches that compaction takes apart.
 mod clock; // What everyone is given.
 mod config;
 mod process; // How it is put together.
 mod serve;
 
+mod compaction;
 mod connection; // In the order a message travels.
 mod cursor;
 mod log;

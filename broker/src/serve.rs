@@ -269,6 +269,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         log.rollover,
         Duration::from_secs(config.retention_without_subscription_s),
         house.clock.clone(),
+        offload::seed(&house.start),
     );
     let moves = Moves {
         ownership: ownership.clone(),

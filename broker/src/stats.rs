@@ -30,6 +30,17 @@ pub(crate) struct TopicStats {
     pub(crate) last_publish_time_stamp: u64,
     pub(crate) waiting_publishers: u64,
     pub(crate) owner_broker: Option<String>,
+    pub(crate) compaction: CompactionStats,
+}
+
+/// Of the compactions since the topic was loaded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CompactionStats {
+    pub(crate) last_compaction_removed_event_count: u64,
+    pub(crate) last_compaction_succeed_timestamp: u64,
+    pub(crate) last_compaction_failed_timestamp: u64,
+    pub(crate) last_compaction_duration_time_in_mills: u64,
 }
 
 /// Of one producer.

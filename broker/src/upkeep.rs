@@ -5,6 +5,7 @@
 //! fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
 mod backlog;
+mod compaction;
 mod tiering;
 mod wanted;
 
@@ -57,12 +58,13 @@ pub(crate) struct Upkeep {
     rollover: Rollover,
     without_subscription: Duration,
     clock: Clock,
+    turns: compaction::Turns,
     /// What somebody asked for who may have gone away.
     asked: TaskTracker,
 }
 
 impl Upkeep {
-    /// Of `topics`. What a topic without subscription holds stays for `without_subscription`.
+    /// Of `topics`. What a topic without subscription holds stays for `without_subscription`. A seed of this start only.
     pub(crate) fn new(
         topics: Topics,
         policies: Policies,
@@ -70,8 +72,10 @@ impl Upkeep {
         rollover: Rollover,
         without_subscription: Duration,
         clock: Clock,
+        seed: u64,
     ) -> Self {
-        Self { topics, policies, tiering, rollover, without_subscription, clock, asked: TaskTracker::new() }
+        let (turns, asked) = (compaction::Turns::new(seed), TaskTracker::new());
+        Self { topics, policies, tiering, rollover, without_subscription, clock, turns, asked }
     }
 
     /// Runs until `drain`. `sealed` names topics whose ledger was closed.
@@ -155,16 +159,18 @@ impl Upkeep {
         if let Some(ledger) = due {
             topic.roll(ledger).await?; // Heard of again once it is closed.
         }
+        let grown = topic.grown_since_looked_at();
         let least = Keep { without_subscription: self.without_subscription, ..Keep::NOTHING };
         Ok(topic.with_chain(|chain| {
             let moves = chain.ledgers().iter().any(|listed| listed.sealed_at.is_some() && !listed.bookies_freed);
             let waits = matches!(need, Need::From(first) if first < chain.end());
             moves || waits || !trimmable(chain, need, &least, now_ms).is_empty()
-        }))
+        }) || grown)
     }
 
     /// Does what policies want of a topic. What leaves comes before anything else: it need not be done for what is gone.
     async fn tend(&self, topic: &TopicHandle, wanted: &Effective) {
+        self.consider_compaction(topic, wanted).await;
         self.bound_backlog(topic, wanted).await;
         if let Err(error) = topic.trim(&self.keep(wanted), &wanted.unchanged()).await {
             tracing::info!(topic = %topic.name(), %error, "nothing leaves for now");

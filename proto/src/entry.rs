@@ -49,9 +49,19 @@ pub struct EntryHead {
     /// Which one this is, counted from 0.
     #[prost(int32, optional, tag = "29")]
     pub chunk_id: Option<i32>,
+    /// Of a batch from which compaction has taken messages: those that are left.
+    #[prost(int32, repeated, tag = "31")]
+    pub compacted_batch_indexes: Vec<i32>,
 }
 
 impl EntryHead {
+    /// Of a batch, the index of its last message.
+    #[must_use]
+    pub fn last_index(&self) -> Option<i32> {
+        let count = self.num_messages_in_batch?;
+        Some(self.compacted_batch_indexes.last().copied().unwrap_or(count.max(1) - 1))
+    }
+
     /// How many permits and how much backlog the entry counts for. At least 1, whatever the producer wrote.
     #[must_use]
     pub fn messages(&self) -> u32 {

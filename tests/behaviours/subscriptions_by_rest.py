@@ -95,6 +95,21 @@ def messages_up_to_one_expire(stage):
     assert received(stage.subscribe(topic), 3) == _numbers(3, 6)
 
 
+def messages_that_expire_are_counted_whoever_wanted_it(stage):
+    topic = stage.topic("counted")
+    stage.subscribe(topic).close()
+    ids = stage.publish(topic, _numbers(0, 4))
+    expired = lambda: stage.stats(topic)["subscriptions"]["s"]["totalMsgExpired"]
+    stage.ask("POST", page(topic, "subscription/s/expireMessages"), _id(ids[1]))
+    stage.eventually(lambda: expired() == 2)
+    time.sleep(1.2)
+    stage.publish(topic, ["new"])
+    stage.ask("POST", page(topic, "subscription/s/expireMessages/1"))
+    stage.eventually(lambda: expired() == 4)
+    stage.ask("POST", page(topic, "subscription/s/skip_all"))
+    assert expired() == 4 and _backlog(stage, topic) == 0
+
+
 def a_subscription_is_reset_to_a_time(stage):
     topic = stage.topic("time")
     consumer = stage.subscribe(topic)

@@ -39,6 +39,7 @@ pub(super) enum ConsumerSlot {
 pub(super) struct OpenConsumer {
     pub(super) handle: ConsumerHandle,
     pub(super) topic: TopicHandle,
+    read_compacted: bool,
 }
 
 /// What became of a SUBSCRIBE.
@@ -144,7 +145,7 @@ impl Session {
 
     pub(super) fn unsubscribe(&mut self, command: &CommandUnsubscribe) {
         let (request_id, force) = (command.request_id, command.force());
-        let Some(OpenConsumer { handle, topic }) = self.open_consumer(command.consumer_id) else {
+        let Some(OpenConsumer { handle, topic, .. }) = self.open_consumer(command.consumer_id) else {
             return self.error(request_id, ServerError::MetadataError, "Consumer not found");
         };
         let serial = handle.serial;
@@ -165,14 +166,14 @@ impl Session {
 
     pub(super) fn last_message_id(&mut self, command: &CommandGetLastMessageId) {
         let request_id = command.request_id;
-        let Some(OpenConsumer { handle, topic }) = self.open_consumer(command.consumer_id) else {
+        let Some(OpenConsumer { handle, topic, read_compacted }) = self.open_consumer(command.consumer_id) else {
             return self.error(request_id, ServerError::MetadataError, "Consumer not found");
         };
         self.request(request_id, async move {
             let found = async {
                 let mark = handle.subscription.ask(|reply| Command::MarkDelete(handle.serial, reply)).await;
                 let mark = mark.map_err(|error| TopicError::from_subscription(&error, topic.name()))?;
-                Ok::<_, TopicError>((topic.last_message_id().await?, mark))
+                Ok::<_, TopicError>((topic.last_message_id(read_compacted).await?, mark))
             };
             match found.await.map_err(|error| answer(error.into())) {
                 Ok((last_message_id, mark)) => done(CommandGetLastMessageIdResponse {
@@ -228,7 +229,7 @@ async fn open(
         return refused("A subscription name has 1 to 1024 bytes");
     }
     if command.read_compacted() && matches!(kind, Some(SubType::Shared | SubType::KeyShared)) {
-        return refused("readCompacted only allowed on persistent topics with an exclusive or failover subscription");
+        return refused("readCompacted only allowed on failover or exclusive subscriptions");
     }
     let topic = open_topic(context, &command.topic, command.force_topic_creation()).await.map_err(answer)?;
     let wanted = wanted(context, &topic).await?;
@@ -237,7 +238,7 @@ async fn open(
     let limits = wanted.limits();
     let handle = attach(&topic, &client, &command, serial, at, limits).await;
     let handle = handle.map_err(|error| answer(TopicError::from_subscription(&error, topic.name()).into()))?;
-    Ok(OpenConsumer { handle, topic })
+    Ok(OpenConsumer { handle, topic, read_compacted: command.read_compacted() })
 }
 
 /// Attaches, if need be after the connection that holds the subscription has turned out to be dead.
@@ -261,6 +262,7 @@ async fn attach(
                 kind: command.sub_type(),
                 keys: key_terms(command),
                 durable: command.durable(),
+                read_compacted: command.read_compacted(),
                 name: command.consumer_name().to_string(),
                 priority: command.priority_level(),
                 epoch: command.consumer_epoch,

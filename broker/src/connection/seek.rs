@@ -23,7 +23,7 @@ impl Session {
                 return self.error(request_id, ServerError::MetadataError, text);
             }
         };
-        let Some(OpenConsumer { handle, topic }) = self.open_consumer(command.consumer_id) else {
+        let Some(OpenConsumer { handle, topic, .. }) = self.open_consumer(command.consumer_id) else {
             return self.error(request_id, ServerError::MetadataError, "Consumer not found");
         };
         let serial = handle.serial;

@@ -21,6 +21,8 @@ pub(crate) use replay::replay;
 /// A cursor of no subscription: what the topic's producers had published up to its mark stands in its properties. The name is Apache
 /// Pulsar's.
 pub(crate) const OF_PRODUCERS: &str = "pulsar.dedup";
+/// The subscription whose mark is how far a topic was compacted. The name is Apache Pulsar's.
+pub(crate) const OF_COMPACTION: &str = "__compaction";
 
 /// A durable subscription as the cursor log knows it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,20 +3,20 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use prost::Message;
 use proto::pulsar::{CompressionType, MessageMetadata};
-use proto::{Position, TopicName, entry};
+use proto::{Position, entry};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::about::About;
 use super::body::{self, MessageId, json as page};
-use super::owner::{Ask as Asked, encode, is_forwarded, word};
-use super::topics::{SubscriptionPath, TopicPath, persistent};
+use super::owner::{Ask as Asked, encode, word};
 use super::{Answer, Pages, Refusal};
 use crate::log::StoredEntry;
 use crate::topic::{Expired, From, SubscribeAt, TopicError, TopicHandle};
@@ -117,21 +117,25 @@ pub(super) fn of_topics() -> Router<Pages> {
 }
 
 impl Pages {
-    async fn ask_messages(&self, topic: &TopicName, ask: Ask, headers: &HeaderMap) -> Result<Value, Refusal> {
-        if 0 < self.context.namespaces.partitions(topic).await? {
+    async fn ask_messages(&self, about: &About, ask: Ask) -> Result<Value, Refusal> {
+        if 0 < self.context.namespaces.partitions(&about.topic).await? {
             if let Some(reason) = ask.of_one_only() {
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
             }
-            self.ask_each(topic, &Asked::Messages(ask), headers).await?;
+            self.ask_each_of(&about.topic, &Asked::Messages(ask), about.forwarded).await?;
             return Ok(Value::Null);
         }
-        self.ask(topic, &Asked::Messages(ask), is_forwarded(headers)).await
+        self.ask(&about.topic, &Asked::Messages(ask), about.forwarded).await
+    }
+
+    async fn change_messages(&self, about: &About, ask: Ask) -> Answer {
+        self.ask_messages(about, ask).await.map(|_| body::done())
     }
 
     /// To another broker a message goes as JSON, to everyone else as it would from Apache Pulsar.
-    async fn one_message(&self, topic: &TopicName, ask: Ask, headers: &HeaderMap) -> Answer {
-        let value = self.ask_messages(topic, ask, headers).await?;
-        if is_forwarded(headers) {
+    async fn one_message(&self, about: &About, ask: Ask) -> Answer {
+        let value = self.ask_messages(about, ask).await?;
+        if about.forwarded {
             return Ok(page(value));
         }
         let whole = value["at"].as_str().zip(value["entry"].as_str().and_then(unhex));
@@ -140,36 +144,18 @@ impl Pages {
     }
 }
 
-type InTopic<A> = Path<(String, String, String, A)>;
-type InSubscription<A> = Path<(String, String, String, String, A)>;
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, Refusal> {
-    // Apache Pulsar's paths take numbers only: another is no page.
-    text.parse().map_err(|_| Refusal::not_found(format!("`{text}` is no number that this page takes")))
-}
-
-async fn peek(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name, at)): InSubscription<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+async fn peek(State(pages): State<Pages>, about: About) -> Answer {
     let first_is_one = Refusal::new(StatusCode::PRECONDITION_FAILED, "messages are counted from 1");
-    let number =
-        number::<i64>(&at)?.checked_sub(1).and_then(|number| u64::try_from(number).ok()).ok_or(first_is_one)?;
-    pages.one_message(&topic, Ask::Peek { name, number }, &headers).await
+    let number = about.number::<i64>("number")?.checked_sub(1).and_then(|number| u64::try_from(number).ok());
+    let ask = Ask::Peek { name: about.subscription(), number: number.ok_or(first_is_one)? };
+    pages.one_message(&about, ask).await
 }
 
-async fn read(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, ledger, entry)): InSubscription<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+async fn read(State(pages): State<Pages>, about: About) -> Answer {
     // A negative number names no ledger: one that cannot be stands for it.
-    let id = |text: &str| Ok::<_, Refusal>(u64::try_from(number::<i64>(text)?).unwrap_or(u64::MAX));
-    let position = Position::new(id(&ledger)?, id(&entry)?);
-    pages.one_message(&topic, Ask::Read { position }, &headers).await
+    let id = |name: &str| Ok::<_, Refusal>(u64::try_from(about.number::<i64>(name)?).unwrap_or(u64::MAX));
+    let position = Position::new(id("ledger")?, id("entry")?);
+    pages.one_message(&about, Ask::Read { position }).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,103 +171,52 @@ impl Default for Examined {
     }
 }
 
-async fn examine(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local)): TopicPath,
-    Query(Examined { initial_position, message_position }): Query<Examined>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    let from = if initial_position == "earliest" { From::Earliest } else { From::Latest };
-    let number = u64::try_from(message_position).unwrap_or(0).saturating_sub(1);
-    pages.one_message(&topic, Ask::Examine { from, number }, &headers).await
+async fn examine(State(pages): State<Pages>, about: About, Query(asked): Query<Examined>) -> Answer {
+    let from = if asked.initial_position == "earliest" { From::Earliest } else { From::Latest };
+    let number = u64::try_from(asked.message_position).unwrap_or(0).saturating_sub(1);
+    pages.one_message(&about, Ask::Examine { from, number }).await
 }
 
-async fn published_at(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, time)): InTopic<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    let time_ms = u64::try_from(number::<i64>(&time)?).unwrap_or(0);
-    Ok(page(pages.ask_messages(&topic, Ask::PublishedAt { time_ms }, &headers).await?))
+async fn published_at(State(pages): State<Pages>, about: About) -> Answer {
+    let time_ms = u64::try_from(about.number::<i64>("time")?).unwrap_or(0);
+    Ok(page(pages.ask_messages(&about, Ask::PublishedAt { time_ms }).await?))
 }
 
-async fn bytes_behind(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local)): TopicPath,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+async fn bytes_behind(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
     let id = body::message_id(&body)?.unwrap_or_else(MessageId::earliest);
-    Ok(page(pages.ask_messages(&topic, Ask::BytesBehind { id }, &headers).await?))
+    Ok(page(pages.ask_messages(&about, Ask::BytesBehind { id }).await?))
 }
 
-async fn skip(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name, entries)): InSubscription<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    pages.ask_messages(&topic, Ask::Skip { name, entries: number(&entries)? }, &headers).await?;
-    Ok(body::done())
+async fn skip(State(pages): State<Pages>, about: About) -> Answer {
+    let ask = Ask::Skip { name: about.subscription(), entries: about.number("entries")? };
+    pages.change_messages(&about, ask).await
 }
 
-async fn expire_older(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name, seconds)): InSubscription<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    pages.ask_messages(&topic, Ask::ExpireOlder { name, seconds: number(&seconds)? }, &headers).await?;
-    Ok(body::done())
+async fn expire_older(State(pages): State<Pages>, about: About) -> Answer {
+    let ask = Ask::ExpireOlder { name: about.subscription(), seconds: about.number("seconds")? };
+    pages.change_messages(&about, ask).await
 }
 
-async fn expire_for_all(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, seconds)): InTopic<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    pages.ask_messages(&topic, Ask::ExpireOlderForAll { seconds: number(&seconds)? }, &headers).await?;
-    Ok(body::done())
+async fn expire_for_all(State(pages): State<Pages>, about: About) -> Answer {
+    let ask = Ask::ExpireOlderForAll { seconds: about.number("seconds")? };
+    pages.change_messages(&about, ask).await
 }
 
-async fn expire_up_to(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name)): SubscriptionPath,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+async fn expire_up_to(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
     let id = body::message_id(&body)?.ok_or_else(|| body::bad("a message id is missing"))?;
-    pages.ask_messages(&topic, Ask::ExpireUpTo { name, id }, &headers).await?;
-    Ok(body::done())
+    pages.change_messages(&about, Ask::ExpireUpTo { name: about.subscription(), id }).await
 }
 
 /// Of a partitioned topic, those of its first partition: all have the same.
-async fn properties(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name)): SubscriptionPath,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
-    let partitions = pages.each(&topic).await?;
-    let ask = Asked::Messages(Ask::Properties { name });
-    Ok(page(pages.ask(&partitions[0], &ask, is_forwarded(&headers)).await?))
+async fn properties(State(pages): State<Pages>, about: About) -> Answer {
+    let partitions = pages.each(&about.topic).await?;
+    let ask = Asked::Messages(Ask::Properties { name: about.subscription() });
+    Ok(page(pages.ask(&partitions[0], &ask, about.forwarded).await?))
 }
 
-async fn set_properties(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local, name)): SubscriptionPath,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+async fn set_properties(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
     let properties = body::parse(&body)?.unwrap_or_default();
-    pages.ask_messages(&topic, Ask::SetProperties { name, properties }, &headers).await?;
-    Ok(body::done())
+    pages.change_messages(&about, Ask::SetProperties { name: about.subscription(), properties }).await
 }
 
 /// Answers where the topic is.

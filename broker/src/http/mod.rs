@@ -3,7 +3,8 @@
 //! Owns: nothing; every answer comes from the rooms below.
 //! Promises: any broker answers any request: what only the owner of a topic knows is asked from it inside the cluster.
 //! Never: says that something was done which was not.
-mod body; // What a request says,
+mod about; // What a request says,
+mod body;
 mod refusal; // and how it is refused.
 
 mod owner; // Asking the broker that has a topic.
@@ -11,6 +12,7 @@ mod owner; // Asking the broker that has a topic.
 mod bookies; // Pages, from the outside inwards.
 mod bundles;
 mod clusters;
+mod compaction;
 mod lookup;
 mod messages;
 mod names;
@@ -157,6 +159,7 @@ fn persistent() -> Router<Pages> {
         .route("/terminate", post(topics::terminate))
         .route("/terminate/partitions", post(partitioned::terminate))
         .route("/offload", put(offload::begin).get(offload::progress))
+        .route("/compaction", put(compaction::begin).get(compaction::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))
         .route("/lastMessageId", get(topics::last_message_id))

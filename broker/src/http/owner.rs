@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::body::MessageId;
-use super::{Pages, Refusal, messages, offload};
+use super::{Pages, Refusal, compaction, messages, offload};
 use crate::outbox::NextOwner;
 use crate::ownership::Owner;
 use crate::topic::{SubscribeAt, TopicError, TopicHandle};
@@ -33,6 +33,8 @@ pub(super) enum Ask {
     Terminate,
     Offload { before: MessageId },
     OffloadProgress,
+    Compact,
+    CompactionProgress,
     Delete { force: bool },
     Subscriptions,
     Subscribe { name: String, start: MessageId },
@@ -57,6 +59,8 @@ impl Ask {
             Self::Terminate => (Method::POST, "/terminate".into(), None),
             Self::Offload { before } => (Method::PUT, "/offload".into(), Some(json!(before))),
             Self::OffloadProgress => (Method::GET, "/offload".into(), None),
+            Self::Compact => (Method::PUT, "/compaction".into(), None),
+            Self::CompactionProgress => (Method::GET, "/compaction".into(), None),
             Self::Delete { force } => (Method::DELETE, format!("?force={force}"), None),
             Self::Subscriptions => (Method::GET, "/subscriptions".into(), None),
             Self::Subscribe { name, start } => (Method::PUT, subscription(name), Some(json!(start))),
@@ -182,7 +186,7 @@ impl Pages {
                 json!(stats)
             }),
             Ask::InternalStats => handle.internal_stats().await.map(|stats| json!(stats)),
-            Ask::LastMessageId => handle.last_message_id().await.map(|id| {
+            Ask::LastMessageId => handle.last_message_id(false).await.map(|id| {
                 let signed = |id: u64| i64::try_from(id).unwrap_or(-1); // None is written as the largest number.
                 let partition = topic.partition().map_or(-1, i64::from);
                 json!({"ledgerId": signed(id.ledger_id), "entryId": signed(id.entry_id), "partitionIndex": partition,
@@ -198,6 +202,8 @@ impl Pages {
             }),
             Ask::Offload { before } => return offload::begin_here(self, handle, before),
             Ask::OffloadProgress => Ok(offload::shown(&handle.offload_progress())),
+            Ask::Compact => return compaction::begin_here(self, handle),
+            Ask::CompactionProgress => Ok(compaction::shown(&handle.compaction_progress())),
             Ask::Subscriptions => handle.subscriptions().await.map(|names| json!(names)),
             Ask::Unsubscribe { name, force } => handle.delete_subscription(name, *force).await.map(|()| Value::Null),
             Ask::SkipAll { name } => handle.skip_all(name).await.map(|()| Value::Null),

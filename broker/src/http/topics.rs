@@ -54,9 +54,13 @@ impl Pages {
     }
 
     pub(super) async fn ask_each(&self, topic: &TopicName, ask: &Ask, headers: &HeaderMap) -> Answer {
+        self.ask_each_of(topic, ask, is_forwarded(headers)).await
+    }
+
+    pub(super) async fn ask_each_of(&self, topic: &TopicName, ask: &Ask, forwarded: bool) -> Answer {
         let partitions = self.each(topic).await?;
         for (index, partition) in partitions.iter().enumerate() {
-            match self.ask(partition, ask, is_forwarded(headers)).await {
+            match self.ask(partition, ask, forwarded).await {
                 // What an earlier attempt has done on some partitions is finished on the others.
                 Err(refusal) if 0 < index && matches!(refusal.status, StatusCode::CONFLICT | StatusCode::NOT_FOUND) => {
                 }

@@ -10,7 +10,7 @@ use proto::{LedgerId, Position, TopicName, keys};
 
 use super::record::{self, RecordOwner};
 use super::tier::chain_of;
-use super::{LogContext, LogError, LogReader, Offloader, TopicLog, Trimmer};
+use super::{Compacted, Compactor, LogContext, LogError, LogReader, Offloader, TopicLog, Trimmer};
 use crate::cursor::{self, AckSet, CursorLog};
 
 /// A topic that this broker may serve.
@@ -26,6 +26,8 @@ pub(crate) struct Loaded {
     pub trimmer: Trimmer,
     /// For whoever moves its ledgers.
     pub offloader: Offloader,
+    /// For whoever compacts it.
+    pub compactor: Compactor,
     /// For what else is written down of the topic.
     pub record: RecordOwner,
     /// Of the producers that have had the topic for themselves.
@@ -75,7 +77,7 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     // Asked for only if it matters: it is read once, and it may be away.
     let in_objects = record.ledgers.iter().any(|listed| listed.offloaded.is_some());
     let instance = if in_objects { context.tier.instance().await? } else { "".into() };
-    let reader = LogReader::new(context, topic, chain_of(topic, &record, &instance)?);
+    let reader = LogReader::new(context, topic, chain_of(topic, &record, &instance)?, Compacted::of(&record));
     let states = cursor::replay(&owner, &record, &reader).await?;
     let cursors = states.iter().map(|(name, state)| LoadedCursor {
         name: name.clone(),
@@ -86,11 +88,24 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);
     let trimmer = Trimmer::new(owner.clone(), reader.clone(), cursor_log.clone());
     let offloader = Offloader::new(owner.clone(), reader.clone());
+    let compactor = Compactor::new(owner.clone(), reader.clone());
     let log = TopicLog::new(reader, owner.clone(), cursor_log.clone());
     let (created_at, producer_epoch) = (record.created_at, record.producer_epoch);
     let terminated =
         record.terminated.as_ref().map(|at| at.entries.checked_sub(1).map(|last| Position::new(at.ledger, last)));
-    Ok(Loaded { log, cursors, cursor_log, trimmer, offloader, record: owner, producer_epoch, terminated, created_at })
+    let record = owner;
+    Ok(Loaded {
+        log,
+        cursors,
+        cursor_log,
+        trimmer,
+        offloader,
+        compactor,
+        record,
+        producer_epoch,
+        terminated,
+        created_at,
+    })
 }
 
 /// Removes the topic's record together with `also`, and leaves intents for all of its ledgers. Whoever has it loaded loses it at its
@@ -130,16 +145,22 @@ pub(crate) async fn delete(context: &LogContext, topic: &TopicName, also: Vec<Op
 fn farewell(record: &mut TopicRecord, now_ms: u64, operations_max: usize) -> (Vec<Operation>, bool) {
     let mut operations: Vec<Operation> = Vec::new();
     let mut ledgers = 0;
-    let all = record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied());
-    for ledger in all {
-        let more = record::departure(record, LedgerId(ledger), now_ms);
+    let compacted: Vec<u64> =
+        record.compacted.iter().map(|compacted| compacted.ledger).chain([record.compacting]).collect();
+    let compacted = compacted.into_iter().filter(|ledger| *ledger != 0);
+    let listed = record.ledgers.iter().map(|listed| listed.ledger).chain(record.cursor_ledgers.iter().copied());
+    let all: Vec<u64> = compacted.chain(listed).collect();
+    for ledger in &all {
+        let more = record::departure(record, LedgerId(*ledger), now_ms);
         if operations_max < operations.len() + more.len() {
             break;
         }
         operations.extend(more);
         ledgers += 1;
     }
-    let whole = ledgers == record.ledgers.len() + record.cursor_ledgers.len();
+    let whole = ledgers == all.len();
+    ledgers = ledgers.saturating_sub(all.len() - record.ledgers.len() - record.cursor_ledgers.len());
+    (record.compacted, record.compacting) = (None, 0);
     let of_chain = ledgers.min(record.ledgers.len());
     record.ledgers.drain(..of_chain);
     record.cursor_ledgers.drain(..ledgers - of_chain);
@@ -157,7 +178,7 @@ pub(super) fn seal_in(record: &mut TopicRecord, ledger: LedgerId, sealed: Sealed
 
 /// Seals what may be open, and the last ledger in any case: a ledger that is missing must be noticed now. One that bookies were told to
 /// forget is not looked for: its end stands in the record. Ledgers that turn out empty leave the chain, in the same change that says
-/// how the others ended.
+/// how the others ended; so does the ledger of a compaction that was not finished.
 #[tracing::instrument(target = "geminga", name = "topic.seal", skip_all, fields(topic = %owner.topic()))]
 async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
     let record = owner.record().await;
@@ -175,14 +196,17 @@ async fn seal_chain(owner: &RecordOwner) -> Result<(), LogError> {
             return Err(LogError::DataMissing { topic: topic.clone(), ledger });
         }
     }
-    if ended.is_empty() {
+    let unfinished = Some(LedgerId(record.compacting)).filter(|ledger| ledger.0 != 0);
+    if ended.is_empty() && unfinished.is_none() {
         return Ok(());
     }
     let now_ms = owner.context().clock.now_ms();
     let empty: Vec<LedgerId> =
         ended.iter().filter(|(_, sealed)| sealed.end.0 == 0).map(|(ledger, _)| *ledger).collect();
+    let gone: Vec<LedgerId> = empty.iter().copied().chain(unfinished).collect();
     owner
-        .change(&empty, |record| {
+        .change(&gone, |record| {
+            record.compacting = 0;
             ended.iter().for_each(|(ledger, sealed)| seal_in(record, *ledger, *sealed, now_ms));
             record.ledgers.retain(|listed| !empty.contains(&LedgerId(listed.ledger)));
         })

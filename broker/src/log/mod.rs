@@ -19,6 +19,8 @@ use crate::offload::ObjectError;
 mod append;
 mod cache;
 mod chain;
+mod compacted; // What is left when only the last message of each key counts,
+mod compactor; // and how it is written.
 mod load; // How it comes to be served.
 mod offload; // What moves to objects, and when.
 mod reader;
@@ -30,6 +32,8 @@ mod trim; // What leaves, and when.
 pub(crate) use append::{Settled, TopicLog};
 pub(crate) use cache::EntryCache;
 pub(crate) use chain::{Chain, ChainLedger, InObjects};
+pub(crate) use compacted::Compacted;
+pub(crate) use compactor::{Compactor, Rewrite};
 pub(crate) use load::{Loaded, create, delete, load};
 pub(crate) use offload::{Fate, Moving, OffloadError, Offloader, fate, free_due, next_due, offload_asked, offload_due};
 pub(crate) use reader::{LogReader, StoredEntry};

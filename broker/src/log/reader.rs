@@ -10,6 +10,7 @@ use proto::{EntryId, LedgerId, Position, TopicName};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::compacted::{Compacted, Place};
 use super::{Chain, ChainLedger, InObjects, LogContext, LogError};
 use crate::offload;
 
@@ -29,29 +30,33 @@ pub(crate) struct StoredEntry {
 
 /// Reads a topic's log as far as it is confirmed. Cheap to clone; each sequential reader has its own clone.
 pub(crate) struct LogReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// A lock because `read` takes `&self`; nobody else has this clone's.
-    sequence: Mutex<Sequence>,
+    pub(super) sequence: Mutex<Sequence>,
 }
 
-struct Shared {
-    topic: TopicName,
-    context: LogContext,
+pub(super) struct Shared {
+    pub(super) topic: TopicName,
+    pub(super) context: LogContext,
     /// A lock and not a task: written once per batch of confirmations, asked many times per dispatched entry.
     chain: RwLock<Chain>,
     tail: watch::Sender<Position>,
+    /// A lock like that of the chain.
+    pub(super) compacted: RwLock<Option<Arc<Compacted>>>,
     /// Told when a ledger takes no more entries.
     sealed: Notify,
 }
 
 /// How far a reader reads ahead: further while it goes on where it stopped.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sequence {
+pub(super) struct Sequence {
     next: Position,
     window: usize,
     /// The same, of objects.
     objects: offload::Sequence,
     avoid_bookies_until: Option<Instant>,
+    /// In the compacted ledger.
+    pub(super) place: Option<Place>,
 }
 
 impl Clone for LogReader {
@@ -67,13 +72,19 @@ impl fmt::Debug for LogReader {
 }
 
 impl LogReader {
-    pub(super) fn new(context: &LogContext, topic: &TopicName, chain: Chain) -> Self {
+    pub(super) fn new(
+        context: &LogContext,
+        topic: &TopicName,
+        chain: Chain,
+        compacted: Option<Arc<Compacted>>,
+    ) -> Self {
         let tail = watch::Sender::new(chain.end());
         let shared = Shared {
             topic: topic.clone(),
             context: context.clone(),
             chain: RwLock::new(chain),
             tail,
+            compacted: RwLock::new(compacted),
             sealed: Notify::new(),
         };
         Self { shared: Arc::new(shared), sequence: Mutex::default() }
@@ -265,7 +276,7 @@ impl LogReader {
         sequence.window
     }
 
-    fn read_error(&self, error: LedgerError) -> LogError {
+    pub(super) fn read_error(&self, error: LedgerError) -> LogError {
         match error {
             LedgerError::NotFound { ledger } | LedgerError::Lost { ledger, .. } => {
                 LogError::DataMissing { topic: self.shared.topic.clone(), ledger }
@@ -281,7 +292,7 @@ fn has_moved(before: &ChainLedger, now: Option<&ChainLedger>) -> bool {
 }
 
 /// Of what a ledger gave, which may start earlier, the entries asked for.
-fn within(read: &[ledger::Entry], first: EntryId, end: EntryId, bytes_max: usize) -> Vec<Bytes> {
+pub(super) fn within(read: &[ledger::Entry], first: EntryId, end: EntryId, bytes_max: usize) -> Vec<Bytes> {
     let mut room = bytes_max;
     let mut found: Vec<Bytes> = Vec::new();
     for entry in read.iter().filter(|entry| first <= entry.entry && entry.entry < end) {

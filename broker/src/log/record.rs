@@ -48,6 +48,8 @@ pub(crate) enum List {
     Entries,
     /// The cursor log.
     Cursors,
+    /// What a compaction writes, until it counts.
+    Compacted,
 }
 
 /// Changes the record of one load of a topic. Cheap to clone.
@@ -184,7 +186,7 @@ impl RecordOwner {
         let Shared { context, topic, key, .. } = &*self.shared;
         let mut held = self.held().await?;
         let above = match (list, held.record.highest_ledger) {
-            (List::Cursors, _) => Above::Ledger(LedgerId(0)),
+            (List::Cursors | List::Compacted, _) => Above::Ledger(LedgerId(0)),
             // Clients may remember positions of a topic of this name that was deleted.
             (List::Entries, 0) => Above::AllHandedOut,
             (List::Entries, highest) => Above::Ledger(LedgerId(highest)),
@@ -202,13 +204,18 @@ impl RecordOwner {
                 record.cursor_ledgers.push(ledger.0);
                 format!("cursors/{topic}")
             }
+            List::Compacted => {
+                assert!(record.compacting == 0, "a topic has one compaction at a time");
+                record.compacting = ledger.0;
+                format!("compacted/{topic}")
+            }
         };
         let value = Bytes::from(record.encode_to_vec());
         let listing = Operation::put(key.as_str(), value.clone(), Expect::Version(held.version));
         held.in_doubt = true;
         let ledgers = &context.ledgers;
         let created = match list {
-            List::Entries => ledgers.create(ledger, context.policy, &owner, vec![listing]).await,
+            List::Entries | List::Compacted => ledgers.create(ledger, context.policy, &owner, vec![listing]).await,
             // Acknowledgements are what frees space.
             List::Cursors => ledgers.create_urgent(ledger, context.policy, &owner, vec![listing]).await,
         };
@@ -286,7 +293,7 @@ pub(super) const DEPARTURE_MAX: usize = 2;
 pub(super) fn departure(record: &TopicRecord, ledger: LedgerId, now_ms: u64) -> Vec<Operation> {
     let listed = record.ledgers.iter().find(|listed| listed.ledger == ledger.0);
     let mut operations = Vec::new();
-    // Without a place in the chain it is one of the cursor log, which is on bookies only.
+    // Without a place in the chain it is one of the cursor log or a compacted one: on bookies only.
     if listed.is_none_or(|listed| !listed.bookies_freed) {
         operations.push(ledger::delete_intent(ledger, now_ms));
     }

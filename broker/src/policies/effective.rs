@@ -82,6 +82,11 @@ impl Effective {
         self.plain("message_ttl_in_seconds").as_u64().filter(|seconds| 0 < *seconds).map(Duration::from_secs)
     }
 
+    /// Beyond how many bytes since the last time a topic is compacted. `None`: never by itself.
+    pub(crate) fn compaction_threshold(&self) -> Option<u64> {
+        self.plain("compaction_threshold").as_u64().filter(|bytes| 0 < *bytes)
+    }
+
     /// How many may be there, and who.
     pub(crate) fn limits(&self) -> Limits {
         Limits::of(self)

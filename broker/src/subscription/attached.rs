@@ -51,8 +51,9 @@ impl Task {
     }
 
     fn let_in(&mut self, attach: &Attach, present: Present) {
-        let consumer =
+        let mut consumer =
             super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
+        consumer.read_compacted = attach.read_compacted;
         self.dispatch.attach(attach.kind, &attach.keys, consumer);
         let attached = Attached {
             consumer_id: attach.consumer_id,

@@ -27,6 +27,8 @@ pub(crate) struct Consumer {
     /// Too many of them. Ends at half.
     pub(crate) blocked: bool,
     pub(crate) epoch: Option<u64>,
+    /// Of each key only the last message, as far as the topic was compacted.
+    pub(crate) read_compacted: bool,
     pub(crate) messages_out: u64,
     pub(crate) bytes_out: u64,
     pub(crate) entries_out: u64,
@@ -44,6 +46,7 @@ impl Consumer {
             unacked: 0,
             blocked: false,
             epoch,
+            read_compacted: false,
             messages_out: 0,
             bytes_out: 0,
             entries_out: 0,

@@ -56,6 +56,8 @@ pub(crate) struct Attach {
     pub(crate) kind: SubType,
     pub(crate) keys: KeyTerms,
     pub(crate) durable: bool,
+    /// Wants of each key only the last message, as far as the topic was compacted.
+    pub(crate) read_compacted: bool,
     pub(crate) name: String,
     pub(crate) priority: i32,
     pub(crate) epoch: Option<u64>,
@@ -106,8 +108,6 @@ pub(crate) enum Command {
     SkipAll(Reply<()>),
     /// Acknowledges so many unacknowledged entries.
     Skip(u64, Reply<()>),
-    /// Acknowledges everything below a position.
-    SkipBelow(Position, Reply<()>),
     /// The entry that so many unacknowledged ones lie in front of.
     Peek(u64, Reply<Option<Position>>),
     Properties(Reply<Properties>),
@@ -120,7 +120,10 @@ pub(crate) enum Command {
         to: SubscribeAt,
         reply: Reply<()>,
     },
-    /// Acknowledges all that lies below, for nobody needs it any more. Says how many entries, once that is durable.
+    /// Acknowledges all that lies below: compaction has seen it.
+    CompactedTo(Position, Reply<()>),
+    /// Acknowledges all that lies below because it is too old, or too much: it counts as expired. Says how many entries, once that is
+    /// durable.
     ExpireBefore(Position, Reply<u64>),
     /// Ledgers have left the chain.
     Trimmed,

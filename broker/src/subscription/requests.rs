@@ -108,7 +108,7 @@ impl Task {
                 return Next::End;
             }
             Command::SkipAll(reply) => self.skip_below(self.reader.end(), reply),
-            Command::SkipBelow(position, reply) => self.skip_below(position, reply),
+            Command::CompactedTo(position, reply) => self.skip_below(position, reply),
             Command::Skip(entries, reply) => {
                 let end = self.unacknowledged_after(entries).unwrap_or_else(|| self.reader.end());
                 self.skip_below(end, reply);
@@ -132,6 +132,8 @@ impl Task {
             }
             Command::ExpireBefore(below, reply) => self.expire_before(below, reply),
             Command::Terminated => {} // Waking up was enough.
+            // What left the chain is still there for who reads what compaction has left.
+            Command::Trimmed if self.dispatch.reads_compacted() => {}
             Command::Trimmed => self.reader.clone().with_chain(|chain| self.dispatch.trimmed(chain)),
             Command::MarkDelete(serial, reply) => {
                 let known = self.attached.contains_key(&serial);
@@ -204,7 +206,7 @@ impl Task {
 
     /// Consumers are told first: none may take what it is sent from the new place for a message from the old one.
     async fn reset(&mut self, to: &SubscribeAt) -> Result<(), SubscriptionError> {
-        let acks = to.resolve(&self.reader).await?;
+        let acks = to.resolve(&self.reader, self.dispatch.reads_compacted()).await?;
         self.send_everyone_away(&NextOwner::default());
         self.await_reader();
         if self.durable {

@@ -23,8 +23,14 @@ pub(crate) enum SubscribeAt {
 }
 
 impl SubscribeAt {
-    /// What counts as acknowledged then: everything below the first entry that is delivered.
-    pub(crate) async fn resolve(&self, reader: &LogReader) -> Result<AckSet, LogError> {
+    /// What counts as acknowledged then: everything below the first entry that is delivered. What compaction has left may begin before
+    /// the chain does.
+    pub(crate) async fn resolve(&self, reader: &LogReader, compacted: bool) -> Result<AckSet, LogError> {
+        if let Some(horizon) = reader.compacted().filter(|_| compacted).map(|compacted| compacted.horizon)
+            && let Some(position) = self.below(horizon, reader).await?
+        {
+            return Ok(AckSet::at(position));
+        }
         let position = match self {
             Self::Earliest => reader.first(),
             Self::Latest => reader.end(),
@@ -35,6 +41,20 @@ impl SubscribeAt {
             Self::Time(time) => first_published_at(reader, Position::EARLIEST, *time).await?,
         };
         Ok(AckSet::at(position))
+    }
+
+    /// The place, if it lies in what compaction has left. A place inside a batch that is only there stands for the whole batch.
+    async fn below(&self, horizon: Position, reader: &LogReader) -> Result<Option<Position>, LogError> {
+        Ok(match self {
+            Self::Earliest => Some(Position::EARLIEST),
+            Self::Latest => None,
+            Self::Position(position) => Some(*position).filter(|position| *position < horizon),
+            Self::Inside(position, _) => {
+                let only_there = *position < horizon && !reader.with_chain(|chain| chain.contains(*position));
+                only_there.then_some(*position)
+            }
+            Self::Time(time) => reader.first_kept_since(*time).await?,
+        })
     }
 }
 

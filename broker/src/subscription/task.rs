@@ -48,8 +48,8 @@ pub(crate) struct Setup {
 pub(crate) enum Start {
     /// As it was kept.
     Kept(AckSet),
-    /// New: it is written down before anyone is told of it.
-    New(SubscribeAt),
+    /// New: it is written down before anyone is told of it. Whether it starts in what compaction has left.
+    New(SubscribeAt, bool),
 }
 
 /// Starts a subscription's task. It ends when it is closed or deleted, or, if it is not durable, with its last consumer.
@@ -131,7 +131,8 @@ pub(super) enum Next {
     End,
 }
 
-type Reading = BoxFuture<'static, (Fetch, Result<Vec<StoredEntry>, LogError>)>;
+/// With what was read, the horizon of what compaction had left before, if that was read.
+type Reading = BoxFuture<'static, (Fetch, Option<Position>, Result<Vec<StoredEntry>, LogError>)>;
 
 async fn run(setup: Setup, handle: WeakHandle, mut inbox: mpsc::Receiver<Command>) {
     let mut finished = None;
@@ -166,8 +167,8 @@ impl Task {
     async fn start(setup: Setup, handle: WeakHandle) -> Result<Self, LogError> {
         let acks = match setup.start {
             Start::Kept(acks) => acks,
-            Start::New(at) => {
-                let acks = at.resolve(&setup.reader).await?;
+            Start::New(at, compacted) => {
+                let acks = at.resolve(&setup.reader, compacted).await?;
                 if setup.durable {
                     setup.cursor_log.put(&setup.name, acks.clone(), setup.properties.clone()).await?;
                 }
@@ -225,9 +226,9 @@ impl Task {
                     }
                 }
             }
-            (fetch, entries) = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
+            (fetch, horizon, entries) = async { reading.as_mut().expect("guarded").await }, if reading.is_some() => {
                 *reading = None;
-                self.supply(fetch, entries);
+                self.supply(fetch, horizon, entries);
             }
             changed = tail.changed(), if reading.is_none() => if changed.is_err() {
                 return Next::End; // The log was closed or lost.
@@ -246,13 +247,24 @@ impl Task {
     }
 
     fn read(&self, fetch: Fetch) -> Reading {
-        let reader = self.reader.clone();
-        Box::pin(async move { (fetch, reader.read(fetch.from, fetch.entries_max, fetch.bytes_max).await) })
+        let (reader, compacted) = (self.reader.clone(), self.dispatch.reads_compacted());
+        Box::pin(async move {
+            let Fetch { from, entries_max, bytes_max, .. } = fetch;
+            let horizon = reader.compacted().filter(|_| compacted).map(|compacted| compacted.horizon);
+            let read = match compacted {
+                true => reader.read_compacted(from, entries_max, bytes_max).await,
+                false => reader.read(from, entries_max, bytes_max).await,
+            };
+            (fetch, horizon, read)
+        })
     }
 
-    fn supply(&mut self, fetch: Fetch, entries: Result<Vec<StoredEntry>, LogError>) {
+    fn supply(&mut self, fetch: Fetch, horizon: Option<Position>, entries: Result<Vec<StoredEntry>, LogError>) {
         match entries {
             Ok(entries) => {
+                if let Some(horizon) = horizon.filter(|_| entries.is_empty()) {
+                    self.dispatch.nothing_below(&fetch, horizon);
+                }
                 let reader = self.reader.clone();
                 let markers = reader.with_chain(|chain| {
                     self.dispatch.supply(&fetch, entries, chain);

@@ -27,7 +27,7 @@ async fn subscribed(rig: &Rig, topic: &Loaded) -> SubscriptionHandle {
         seat: Seat::of(&rig.topic),
         terminated: Arc::default(),
         attendance: super::Attendance::default(),
-        start: Start::New(SubscribeAt::Earliest),
+        start: Start::New(SubscribeAt::Earliest, false),
         properties: HashMap::new(),
         reader: topic.log.reader(),
         cursor_log: topic.cursor_log.clone(),

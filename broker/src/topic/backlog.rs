@@ -6,9 +6,9 @@ use proto::entry::head_of_stored;
 
 use super::task::Command;
 use super::{TopicError, TopicHandle};
-use crate::cursor::Need;
+use crate::cursor::{Need, OF_COMPACTION};
 use crate::policies::{QuotaAction, Quotas};
-use crate::subscription::{self, SubscriptionError, first_published_at};
+use crate::subscription::{self, SubscriptionError, SubscriptionHandle, first_published_at};
 
 /// What is done about a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,14 +94,27 @@ impl TopicHandle {
 
     /// Acknowledges for every durable subscription all that lies below.
     pub(crate) async fn expire_before(&self, below: Position) -> Result<(), TopicError> {
-        for subscription in self.ask(Command::Subscriptions).await?.iter().filter(|subscription| subscription.durable) {
-            match subscription.ask(|reply| subscription::Command::ExpireBefore(below, reply)).await {
-                Ok(0) | Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
-                Ok(entries) => {
-                    tracing::info!(topic = %self.name(), subscription = %subscription.name, entries, %below, "nobody waits for them any more");
-                }
-                Err(error) => return Err(TopicError::from_subscription(&error, self.name())),
+        let all = self.ask(Command::Subscriptions).await?;
+        // What was not compacted yet is old for nobody.
+        let durable = |subscription: &&SubscriptionHandle| subscription.durable && &*subscription.name != OF_COMPACTION;
+        for subscription in all.iter().filter(durable) {
+            match self.expire_of(subscription, below).await {
+                Err(SubscriptionError::Closed) => {} // Deleted meanwhile.
+                expired => self.of(expired)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The one way in which messages expire, whoever wants it.
+    pub(super) async fn expire_of(
+        &self,
+        subscription: &SubscriptionHandle,
+        below: Position,
+    ) -> Result<(), SubscriptionError> {
+        let entries = subscription.ask(|reply| subscription::Command::ExpireBefore(below, reply)).await?;
+        if 0 < entries {
+            tracing::info!(topic = %self.name(), subscription = %subscription.name, entries, %below, "nobody waits for them any more");
         }
         Ok(())
     }

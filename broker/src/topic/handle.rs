@@ -11,12 +11,13 @@ use proto::{LedgerId, Position, TopicName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::compaction::Compactions;
 use super::offloads::Offloads;
 use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, ProducerReply, Publish};
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
-use crate::cursor::Need;
-use crate::log::{Chain, Keep, LogError, LogReader, Offloader, Trimmer};
+use crate::cursor::{Need, OF_COMPACTION};
+use crate::log::{Chain, Compactor, Keep, LogError, LogReader, Offloader, Trimmer};
 use crate::outbox::{NextOwner, Serial, no_message_id};
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) trimmer: Trimmer,
     pub(super) offloader: Offloader,
     pub(super) offloads: Offloads,
+    pub(super) compactor: Compactor,
+    pub(super) compactions: Compactions,
     pub(super) created_at: u64,
     /// Whether messages that come twice are stored once.
     pub(super) deduplicates: AtomicBool,
@@ -105,7 +108,8 @@ impl TopicHandle {
     ) -> Result<ConsumerHandle, SubscriptionError> {
         let (reply, answer) = oneshot::channel();
         let ConsumerWanted { subscription: name, at, properties, attach } = wanted(reply);
-        let make = Some(Make { durable: attach.durable, kind: attach.kind, at, properties });
+        let (durable, kind, compacted) = (attach.durable, attach.kind, attach.read_compacted);
+        let make = Some(Make { durable, kind, at, compacted, properties });
         let command = Command::Subscribe { name, make, attach: Box::new(attach) };
         self.mailbox.send(command).await.map_err(|_| SubscriptionError::Closed)?;
         answer.await.map_err(|_| SubscriptionError::Closed)?
@@ -116,16 +120,18 @@ impl TopicHandle {
         self.shared.reader.last()
     }
 
-    /// The id of the last message, within its batch if it is in one; of an empty topic the id that says none.
-    pub(crate) async fn last_message_id(&self) -> Result<MessageIdData, TopicError> {
+    /// The id of the last message, within its batch if it is in one; of an empty topic the id that says none. `compacted`: of what
+    /// compaction has left.
+    pub(crate) async fn last_message_id(&self, compacted: bool) -> Result<MessageIdData, TopicError> {
         let partition = self.shared.partition;
-        let Some(last) = self.last_position() else {
+        let reader = &self.shared.reader;
+        let last = if compacted { reader.last_compacted().await } else { reader.last_entry().await };
+        let Some(last) = last.map_err(|error| self.log_error(&error))? else {
             return Ok(MessageIdData { partition, ..no_message_id() });
         };
-        let entries = self.shared.reader.read(last, 1, 1).await.map_err(|error| self.log_error(&error))?;
-        let head = entries.first().and_then(|entry| head_of_stored(&entry.bytes).ok());
-        let batch_index = head.and_then(|head| head.num_messages_in_batch).map(|count| count.max(1) - 1);
-        Ok(MessageIdData { partition, batch_index, ..last.to_message_id() })
+        let head = head_of_stored(&last.bytes).ok();
+        let batch_index = head.and_then(|head| head.last_index());
+        Ok(MessageIdData { partition, batch_index, ..last.position.to_message_id() })
     }
 
     /// Counters of the topic, its producers and its subscriptions.
@@ -146,6 +152,7 @@ impl TopicHandle {
         let in_objects = chain.iter().filter(|listed| listed.objects.is_some());
         stats.offloaded_storage_size = in_objects.map(|listed| listed.bytes).sum();
         self.shared.offloads.show(&mut stats);
+        self.shared.compactions.show(&mut stats);
         stats.topic_creation_time_stamp = self.shared.created_at;
         let deduplicates = self.shared.deduplicates.load(Ordering::Relaxed);
         stats.deduplication_status = if deduplicates { "Enabled" } else { "Disabled" }.into();
@@ -157,7 +164,14 @@ impl TopicHandle {
         let chain = self.shared.reader.chain();
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (last, open) = (chain.last(), chain.last().filter(|last| last.sealed_at.is_none()));
+        let compacted = self.shared.reader.compacted();
         let none = LedgerStats { ledger_id: -1, entries: -1, size: -1, ..Default::default() };
+        let compacted_ledger = compacted.as_ref().map_or(none, |compacted| LedgerStats {
+            ledger_id: compacted.ledger.map_or(-1, |ledger| signed(ledger.0)),
+            entries: signed(compacted.entries),
+            size: signed(compacted.bytes),
+            ..Default::default()
+        });
         let mut stats = InternalStats {
             entries_added_counter: self.ask(Command::Stats).await?.msg_in_counter,
             number_of_entries: chain.iter().map(|listed| listed.entries).sum(),
@@ -182,13 +196,17 @@ impl TopicHandle {
                     ..Default::default()
                 })
                 .collect(),
-            compacted_ledger: none,
+            compacted_ledger,
             ..Default::default()
         };
         for subscription in self.ask(Command::Subscriptions).await? {
             if let Ok(cursor) = subscription.ask(subscription::Command::Cursor).await {
                 stats.cursors.insert(subscription.name.to_string(), *cursor);
             }
+        }
+        let ledger = compacted.and_then(|compacted| compacted.ledger);
+        if let (Some(cursor), Some(ledger)) = (stats.cursors.get_mut(OF_COMPACTION), ledger) {
+            cursor.properties.insert("CompactedTopicLedger".into(), ledger.0);
         }
         Ok(stats)
     }
@@ -218,7 +236,7 @@ impl TopicHandle {
             return Err(TopicError::SubscriptionExists);
         }
         let properties = properties.into_iter().collect();
-        let make = Make { durable: true, kind: SubType::Exclusive, at, properties };
+        let make = Make { durable: true, kind: SubType::Exclusive, at, compacted: false, properties };
         let subscription = self.find(name, Some(make)).await?;
         self.of(subscription.ask(subscription::Command::Cursor).await)?; // Answered once it is written down.
         Ok(())
@@ -227,6 +245,9 @@ impl TopicHandle {
     /// Removes a subscription. Without `force`, connected consumers are in the way ([`TopicError::ActiveUsers`]).
     pub(crate) async fn delete_subscription(&self, name: &str, force: bool) -> Result<(), TopicError> {
         let subscription = self.find(name, None).await?;
+        if name == OF_COMPACTION {
+            self.forget_compaction().await?;
+        }
         self.of(subscription.ask(|reply| subscription::Command::Delete { force, reply }).await)
     }
 

@@ -7,6 +7,7 @@ use proto::entry::head_of_stored;
 
 use super::task::Command;
 use super::{SubscribeAt, TopicError, TopicHandle};
+use crate::cursor::OF_COMPACTION;
 use crate::log::StoredEntry;
 use crate::subscription;
 
@@ -68,7 +69,7 @@ impl TopicHandle {
 
     /// The first position whose message was published then or later, or the end.
     pub(crate) async fn published_at(&self, time_ms: u64) -> Result<Position, TopicError> {
-        let found = SubscribeAt::Time(time_ms).resolve(&self.shared.reader).await;
+        let found = SubscribeAt::Time(time_ms).resolve(&self.shared.reader, false).await;
         Ok(found.map_err(|error| self.log_error(&error))?.mark())
     }
 
@@ -115,7 +116,7 @@ impl TopicHandle {
         if oldest.is_none() || (young && !stats.consumers.is_empty() && stats.msg_backlog < ALMOST_CAUGHT_UP) {
             return Ok(Expired::CaughtUp);
         }
-        self.of(subscription.ask(|reply| subscription::Command::SkipBelow(below, reply)).await)?;
+        self.of(self.expire_of(&subscription, below).await)?;
         Ok(Expired::Done)
     }
 
@@ -125,14 +126,18 @@ impl TopicHandle {
         if self.shared.reader.end() < below {
             return Ok(Expired::Beyond);
         }
-        self.of(subscription.ask(|reply| subscription::Command::SkipBelow(below, reply)).await)?;
+        self.of(self.expire_of(&subscription, below).await)?;
         Ok(Expired::Done)
     }
 
-    /// Names of the subscriptions that outlive their consumers.
+    /// Names of the subscriptions that outlive their consumers, but for that of compaction.
     pub(crate) async fn durable_subscriptions(&self) -> Result<Vec<String>, TopicError> {
         let all = self.ask(Command::Subscriptions).await?;
-        Ok(all.into_iter().filter(|one| one.durable).map(|one| one.name.to_string()).collect())
+        Ok(all
+            .into_iter()
+            .filter(|one| one.durable && &*one.name != OF_COMPACTION)
+            .map(|one| one.name.to_string())
+            .collect())
     }
 
     /// What a client or a person has noted with a subscription.

@@ -5,6 +5,7 @@
 //! Never: touches a socket, or lets one topic wait for another.
 mod access; // Who may publish beside whom,
 mod backlog;
+mod compaction;
 mod errands;
 mod error;
 mod handle; // What others ask,
@@ -21,6 +22,7 @@ mod terminate;
 pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
 pub(crate) use backlog::Excess;
+pub(crate) use compaction::CompactionProgress;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
 pub(crate) use messages::{Expired, From};

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::compaction::Compactions;
 use super::handle::Shared;
 use super::offloads::Offloads;
 use super::remember::remembered;
@@ -102,6 +103,8 @@ impl Registry {
             trimmer: loaded.trimmer.clone(),
             offloader: loaded.offloader.clone(),
             offloads: Offloads::default(),
+            compactor: loaded.compactor.clone(),
+            compactions: Compactions::default(),
             created_at: loaded.created_at,
             deduplicates: AtomicBool::new(sequences.is_some()),
             terminated: Arc::new(AtomicBool::new(loaded.terminated.is_some())),

@@ -15,7 +15,7 @@ use super::producers::{AttachProducer, Producers, Publish, Refusal};
 use super::registry::Registry;
 use super::sequences::{Seen, Sequences, Verdict};
 use super::terminate::{Ending, TerminateReply};
-use crate::cursor::{CursorLog, OF_PRODUCERS};
+use crate::cursor::{CursorLog, OF_COMPACTION, OF_PRODUCERS};
 use crate::log::{Loaded, LogError, Settled, TopicLog};
 use crate::outbox::{NextOwner, Push, Serial, no_message_id};
 use crate::rate::Rate;
@@ -76,6 +76,8 @@ pub(super) struct Make {
     pub(super) durable: bool,
     pub(super) kind: SubType,
     pub(super) at: SubscribeAt,
+    /// Where it starts is told by what compaction has left.
+    pub(super) compacted: bool,
     pub(super) properties: Properties,
 }
 
@@ -156,7 +158,11 @@ pub(super) fn spawn(
         published: Rate::default(),
         last_publish: 0,
     };
-    for cursor in loaded.cursors {
+    for mut cursor in loaded.cursors {
+        if let Some(compacted) = topic.shared.reader.compacted().filter(|_| &*cursor.name == OF_COMPACTION) {
+            // The record is what counts: its mark may not have been written any more.
+            topic.shared.reader.with_chain(|chain| cursor.acks.cumulative(compacted.horizon, chain));
+        }
         // The kind is that of whoever comes first.
         topic.start(cursor.name, true, SubType::Exclusive, Start::Kept(cursor.acks), cursor.properties);
     }
@@ -374,7 +380,7 @@ impl Topic {
     // Subscriptions.
 
     fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
-        if &*name == OF_PRODUCERS {
+        if [OF_PRODUCERS, OF_COMPACTION].contains(&&*name) {
             let text = "Subscription with reserved subscription name attempted";
             let _ = attach.reply.send(Err(subscription::SubscriptionError::NotAllowed(text.into())));
             return;
@@ -398,7 +404,7 @@ impl Topic {
         }
         let make = make.filter(|_| &*name != OF_PRODUCERS)?;
         self.subscriptions.retain(|_, subscription| !subscription.is_closed());
-        Some(self.start(name, make.durable, make.kind, Start::New(make.at), make.properties))
+        Some(self.start(name, make.durable, make.kind, Start::New(make.at, make.compacted), make.properties))
     }
 
     fn start(
@@ -455,6 +461,8 @@ impl Topic {
         // What still comes in is not answered: those who sent it are sent away below, and come again.
         while inbox.try_recv().is_ok() {}
         let in_good_order = self.errands.finish(SETTLE).await;
+        // It hears that the mailbox is closed; one that does not end is found unfinished by the next load.
+        let _ = tokio::time::timeout(SETTLE, self.shared.compactions.idle()).await;
         let (keep, to) = match end {
             End::Close { keep: true, to } => (in_good_order && self.settle().await, to),
             End::Close { keep: false, to } => (false, to),

@@ -1,6 +1,7 @@
 //! Goal: a walk does what is due, and nothing when it cannot know what is wanted. Method: whole topics over storage in memory, with
 //! the walk called by hand and the clock moved.
 mod backlog;
+mod compaction;
 mod tiering;
 
 use std::collections::HashMap;
@@ -45,7 +46,7 @@ impl House {
         });
         let policies = Policies::new(log.metadata.clone());
         let tiering = Tiering::new(log.tier.clone(), policies.clone(), defaults(), log.clock.clone());
-        let upkeep = Upkeep::new(topics, policies, tiering, log.rollover, HOUR, log.clock.clone());
+        let upkeep = Upkeep::new(topics, policies, tiering, log.rollover, HOUR, log.clock.clone(), 1);
         let namespace = NamespaceRecord::default().encode_to_vec();
         rig.store.put(keys::namespace(rig.topic.namespace()), namespace, Expect::Absent).await.unwrap();
         Self { rig, log, upkeep, sealed }
@@ -104,7 +105,7 @@ async fn what_everyone_has_acknowledged_leaves_the_topic_the_metadata_and_the_st
     let stats = handle.stats().await.unwrap();
     assert_eq!((stats.storage_size, stats.subscriptions["s"].msg_backlog), (0, 0));
     assert!(handle.internal_stats().await.unwrap().ledgers.is_empty());
-    assert_eq!(handle.last_message_id().await.unwrap().ledger_id, u64::MAX, "there is no last message");
+    assert_eq!(handle.last_message_id(false).await.unwrap().ledger_id, u64::MAX, "there is no last message");
     house.work_off().await;
     for ledger in of_chain {
         assert_eq!(house.rig.store.get(&keys::ledger(ledger).into()).await.unwrap(), None);
@@ -260,10 +261,14 @@ async fn publish_one(house: &House, handle: &TopicHandle, bytes: usize) {
 
 /// The same, at a time.
 async fn publish_at(house: &House, handle: &TopicHandle, bytes: usize, publish_time: u64) {
+    let metadata = proto::pulsar::MessageMetadata { publish_time, ..Default::default() };
+    publish_entry(house, handle, proto::entry::build(&metadata, &vec![7; bytes])).await;
+}
+
+async fn publish_entry(house: &House, handle: &TopicHandle, entry: bytes::Bytes) {
     let serial = house.upkeep.topics.serial();
     handle.attach(|reply| AttachProducer { serial, ..producer(house, client(), reply) }).await.unwrap();
-    let metadata = proto::pulsar::MessageMetadata { publish_time, ..Default::default() };
-    let entry = Ok(proto::entry::build(&metadata, &vec![7; bytes]));
+    let entry = Ok(entry);
     let publish = Publish {
         serial,
         sequence_id: 0,

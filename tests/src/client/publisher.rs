@@ -79,12 +79,18 @@ impl Publisher {
 
     /// Queues one message; [`Publisher::flush`] sends what is queued.
     pub fn publish(&mut self, id: ProducerId, payload: &[u8]) -> u64 {
+        self.publish_keyed(id, None, payload)
+    }
+
+    /// The same, of a key.
+    pub fn publish_keyed(&mut self, id: ProducerId, key: Option<&str>, payload: &[u8]) -> u64 {
         let producer = &mut self.producers[id.0];
         let sequence = producer.next_sequence;
         let metadata = MessageMetadata {
             producer_name: producer.name.clone(),
             sequence_id: sequence,
             publish_time: 1,
+            partition_key: key.map(str::to_owned),
             ..Default::default()
         };
         let send = CommandSend { producer_id: id.0 as u64, sequence_id: sequence, ..Default::default() };

@@ -44,6 +44,8 @@ pub struct Subscription<'a> {
     pub start: Start,
     /// Whether it outlives its consumers.
     pub durable: bool,
+    /// Whether only the last message of each key is wanted, as far as the topic was compacted.
+    pub compacted: bool,
     /// How many messages may be under way to us.
     pub permits: u32,
 }
@@ -52,7 +54,8 @@ impl<'a> Subscription<'a> {
     /// A durable Exclusive subscription from the first message on.
     #[must_use]
     pub fn durable(topic: &'a str, name: &'a str) -> Self {
-        Self { topic, name, kind: SubType::Exclusive, start: Start::Earliest, durable: true, permits: 1000 }
+        let (kind, start) = (SubType::Exclusive, Start::Earliest);
+        Self { topic, name, kind, start, durable: true, compacted: false, permits: 1000 }
     }
 
     /// A reader of everything there is: it leaves no subscription behind.
@@ -115,6 +118,7 @@ impl Subscriber {
             consumer_id: CONSUMER,
             request_id,
             durable: Some(subscription.durable),
+            read_compacted: Some(subscription.compacted),
             initial_position: Some(initial as i32),
             start_message_id: (!subscription.durable).then_some(start_message_id),
             ..Default::default()

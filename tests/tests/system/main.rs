@@ -4,6 +4,7 @@ mod bad_input; // What must not hurt.
 mod behaviours;
 mod bookies;
 mod clients;
+mod compaction; // What is left of keys.
 mod configuration;
 mod dashboards;
 mod deduplication; // What is stored once.

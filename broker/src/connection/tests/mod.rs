@@ -140,7 +140,7 @@ async fn context(
     });
     let policies = Policies::new(metadata.clone());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
-    let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone());
+    let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone(), 1);
     let moves = Moves {
         ownership: ownership.clone(),
         topics: topics.clone(),

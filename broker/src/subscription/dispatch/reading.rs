@@ -11,6 +11,12 @@ const FETCH_ENTRIES_MAX: usize = 1000;
 const GAP_MAX: u64 = 16;
 
 impl Dispatch {
+    /// Whether the one who receives wants only what compaction has left.
+    pub(crate) fn reads_compacted(&self) -> bool {
+        let active = self.consumers.active().filter(|_| !self.shared());
+        active.and_then(|active| self.consumers.get(active)).is_some_and(|consumer| consumer.read_compacted)
+    }
+
     /// The read that should be made now, if any: somebody can take what it brings, and nothing read before is left.
     pub(crate) fn wanted(&self, end: Position) -> Option<Fetch> {
         let permits = if self.is_paused() { 0 } else { self.consumers.permits(self.shared()) };
@@ -45,6 +51,13 @@ impl Dispatch {
             last = at.entry.0;
         }
         usize::try_from(last - first.entry.0 + 1).expect("it is at most entries_max")
+    }
+
+    /// Compaction has left nothing from the start of a read up to there.
+    pub(crate) fn nothing_below(&mut self, fetch: &Fetch, horizon: Position) {
+        if fetch.from == self.ahead.end() {
+            self.ahead.reach(horizon);
+        }
     }
 
     /// What a read brought. What is not wanted any more is dropped.

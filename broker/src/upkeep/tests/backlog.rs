@@ -4,6 +4,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::outbox::NextOwner;
 
+pub(super) async fn says_of_namespace(house: &House, policies: &[(&str, Value)]) {
+    house.namespace_says(policies).await;
+}
+
 impl House {
     async fn says(&self, level: Level, policies: &[(&str, Value)]) {
         let set = |record: &mut PoliciesRecord| {

@@ -1,0 +1,45 @@
+//! What a path says: which topic, which subscription, and the numbers behind them.
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use proto::TopicName;
+
+use super::Refusal;
+use super::owner::is_forwarded;
+use super::topics::persistent;
+
+/// Of a request about a topic.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) topic: TopicName,
+    /// Whether another broker asks: then it is answered here, or not at all.
+    pub(super) forwarded: bool,
+    named: HashMap<String, String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for About {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let named = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
+        let Path(named) = named.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
+        let part = |name: &str| named.get(name).map_or("", String::as_str);
+        let topic = persistent(part("tenant"), part("namespace"), part("topic"))?;
+        Ok(Self { topic, forwarded: is_forwarded(&parts.headers), named })
+    }
+}
+
+impl About {
+    /// The subscription's name. Empty where the path names none.
+    pub(super) fn subscription(&self) -> String {
+        self.named.get("subscription").cloned().unwrap_or_default()
+    }
+
+    /// A number in the path. Apache Pulsar's paths take numbers only: another is no page.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
+        let text = self.named.get(name).map_or("", String::as_str);
+        text.parse().map_err(|_| Refusal::not_found(format!("`{text}` is no number that this page takes")))
+    }
+}
