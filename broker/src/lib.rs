@@ -24,6 +24,7 @@ mod moves; // How that changes while topics are used.
 mod namespaces;
 mod ownership; // Who may serve what.
 mod policies;
+mod presence;
 mod repair;
 mod schemas;
 mod survey;

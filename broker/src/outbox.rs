@@ -130,12 +130,19 @@ struct Queue {
     /// Bytes pushed and not written, those that the connection has taken included.
     waiting: usize,
     news: Vec<News>,
-    unconfirmed: HashMap<Serial, usize>,
+    unconfirmed: HashMap<Serial, Unconfirmed>,
     unconfirmed_bytes: usize,
     probing: bool,
     /// To be woken once there is room for deliveries again.
     wanting_room: Vec<Arc<Notify>>,
     closed: bool,
+}
+
+/// What a producer has sent and was not told of.
+#[derive(Debug, Default)]
+struct Unconfirmed {
+    sends: usize,
+    bytes: usize,
 }
 
 /// Pushes several commands under one lock.
@@ -225,7 +232,9 @@ impl Outbox {
     /// Counts `bytes` that producer `serial` has sent.
     pub(crate) fn sent(&self, serial: Serial, bytes: usize) {
         let mut queue = self.0.queue.lock();
-        *queue.unconfirmed.entry(serial).or_default() += bytes;
+        let unconfirmed = queue.unconfirmed.entry(serial).or_default();
+        unconfirmed.sends += 1;
+        unconfirmed.bytes += bytes;
         queue.unconfirmed_bytes += bytes;
         drop(queue);
         self.0.budget.take(bytes);
@@ -239,7 +248,7 @@ impl Outbox {
     /// The producer with the most unconfirmed bytes.
     pub(crate) fn fullest(&self) -> Option<Serial> {
         let queue = self.0.queue.lock();
-        queue.unconfirmed.iter().max_by_key(|(_, bytes)| **bytes).map(|(serial, _)| *serial)
+        queue.unconfirmed.iter().max_by_key(|(_, unconfirmed)| unconfirmed.bytes).map(|(serial, _)| *serial)
     }
 
     /// Stops counting what `serial` has sent: it was closed, or its topic is gone.
@@ -373,17 +382,23 @@ impl Push<'_> {
 
     /// `bytes` of producer `serial` are confirmed or refused.
     pub(crate) fn settled(&mut self, serial: Serial, bytes: usize) {
-        if let Some(count) = self.queue.unconfirmed.get_mut(&serial) {
-            let bytes = bytes.min(*count);
-            *count -= bytes;
+        if let Some(unconfirmed) = self.queue.unconfirmed.get_mut(&serial) {
+            let bytes = bytes.min(unconfirmed.bytes);
+            unconfirmed.bytes -= bytes;
+            unconfirmed.sends = unconfirmed.sends.saturating_sub(1);
             self.queue.unconfirmed_bytes -= bytes;
             self.freed += bytes;
         }
     }
 
+    /// SENDs of producer `serial` that are not settled.
+    pub(crate) fn under_way(&self, serial: Serial) -> usize {
+        self.queue.unconfirmed.get(&serial).map_or(0, |unconfirmed| unconfirmed.sends)
+    }
+
     /// See [`Outbox::write_off`].
     pub(crate) fn write_off(&mut self, serial: Serial) {
-        if let Some(bytes) = self.queue.unconfirmed.remove(&serial) {
+        if let Some(Unconfirmed { bytes, .. }) = self.queue.unconfirmed.remove(&serial) {
             self.queue.unconfirmed_bytes -= bytes;
             self.freed += bytes;
         }

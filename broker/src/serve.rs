@@ -12,8 +12,8 @@ use daemon::{Drain, Failure, Health, HostPort};
 use ledger::Ledgers;
 use ledger::repair::Repairs;
 use metadata::{MetadataStore, Retry};
-use proto::TopicName;
 use proto::records::BrokerRecord;
+use proto::{Domain, TopicName};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ use crate::policies::Policies;
 use crate::repair::Repairer;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
-use crate::upkeep::{self, Tiering, Upkeep};
+use crate::upkeep::{self, Rooms, Tiering, Upkeep};
 use crate::{Clock, Config, Context, intents, listeners, metrics};
 
 /// What a broker is given beside its configuration.
@@ -262,15 +262,11 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
     });
     let policies = Policies::new(Arc::clone(&house.metadata));
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), house.clock.clone());
-    let upkeep = Upkeep::new(
-        topics.clone(),
-        policies.clone(),
-        tiering,
-        log.rollover,
-        Duration::from_secs(config.retention_without_subscription_s),
-        house.clock.clone(),
-        offload::seed(&house.start),
-    );
+    let schemas = Schemas::new(Arc::clone(&house.metadata), house.clock.clone());
+    let rooms = Rooms { topics: topics.clone(), policies: policies.clone(), schemas: schemas.clone() };
+    let without_subscription = Duration::from_secs(config.retention_without_subscription_s);
+    let seed = offload::seed(&house.start);
+    let upkeep = Upkeep::new(rooms, tiering, log.rollover, without_subscription, house.clock.clone(), seed);
     let moves = Moves {
         ownership: ownership.clone(),
         topics: topics.clone(),
@@ -284,7 +280,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         policies,
         upkeep,
         namespaces: namespaces(&config, &house),
-        schemas: Schemas::new(Arc::clone(&house.metadata), house.clock.clone()),
+        schemas,
         broker: ownership.me().broker.clone(),
         config,
         clock: house.clock,
@@ -348,7 +344,7 @@ impl Door {
     }
 
     fn open(&self, context: &Arc<Context>, log: LogContext) {
-        let pages = Pages { context: Arc::clone(context), log, peers: peers() };
+        let pages = Pages { context: Arc::clone(context), log, peers: peers(), domain: Domain::Persistent };
         let _ = self.inside.set((http::router(pages), Arc::clone(context))); // Opened once only.
     }
 }

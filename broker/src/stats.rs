@@ -30,6 +30,9 @@ pub(crate) struct TopicStats {
     pub(crate) last_publish_time_stamp: u64,
     pub(crate) waiting_publishers: u64,
     pub(crate) owner_broker: Option<String>,
+    /// Of a topic that stores nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) msg_drop_rate: Option<f64>,
     pub(crate) compaction: CompactionStats,
 }
 
@@ -59,6 +62,9 @@ pub(crate) struct PublisherStats {
     pub(crate) connected_since: String,
     pub(crate) client_version: String,
     pub(crate) metadata: BTreeMap<String, String>,
+    /// Of a topic that stores nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) msg_drop_rate: Option<f64>,
 }
 
 /// Of one subscription.
@@ -100,6 +106,9 @@ pub(crate) struct SubscriptionStats {
     pub(crate) consumers_after_mark_delete_position: BTreeMap<String, String>,
     pub(crate) non_contiguous_deleted_messages_ranges: u64,
     pub(crate) subscription_properties: BTreeMap<String, String>,
+    /// Of a topic that stores nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) msg_drop_rate: Option<f64>,
     pub(crate) consumers: Vec<ConsumerStats>,
 }
 

@@ -1,12 +1,14 @@
 //! What loaded topics need from time to time, whether or not anybody uses them.
 //!
 //! Owns: one walk a minute over the topics that are loaded here, and a look at each whose ledger was just closed.
-//! Promises: ledgers that are due are closed, ledgers that may leave do, those that should move to objects get their turn; a topic that
-//! fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be read decides nothing.
+//! Promises: ledgers that are due are closed, ledgers that may leave do, those that should move to objects get their turn, what nobody
+//! uses goes if it is to; a topic that fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be
+//! read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
 mod backlog;
 mod compaction;
 mod tiering;
+mod unused;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use crate::Clock;
 use crate::cursor::Need;
 use crate::log::{Keep, Rollover, roll_due, trimmable};
 use crate::policies::{Effective, Policies};
+use crate::schemas::{SchemaError, Schemas};
 use crate::topic::{TopicError, TopicHandle, Topics};
 
 pub(crate) use tiering::Tiering;
@@ -44,9 +47,20 @@ pub(crate) enum UpkeepError {
     /// What is wanted of the topic cannot be read: nothing was done.
     #[error("policies cannot be read: {0}")]
     Policies(#[from] Error),
+    /// The topic has gone, and its schemas have not.
+    #[error("schemas: {0}")]
+    Schemas(#[from] SchemaError),
     /// As the topic says.
     #[error(transparent)]
     Topic(#[from] TopicError),
+}
+
+/// Where upkeep looks, and what goes with a topic.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) topics: Topics,
+    pub(crate) policies: Policies,
+    pub(crate) schemas: Schemas,
 }
 
 /// Looks after topics. Cheap to clone.
@@ -54,6 +68,7 @@ pub(crate) enum UpkeepError {
 pub(crate) struct Upkeep {
     topics: Topics,
     policies: Policies,
+    schemas: Schemas,
     tiering: Tiering,
     rollover: Rollover,
     without_subscription: Duration,
@@ -66,16 +81,16 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// Of `topics`. What a topic without subscription holds stays for `without_subscription`. A seed of this start only.
     pub(crate) fn new(
-        topics: Topics,
-        policies: Policies,
+        rooms: Rooms,
         tiering: Tiering,
         rollover: Rollover,
         without_subscription: Duration,
         clock: Clock,
         seed: u64,
     ) -> Self {
+        let Rooms { topics, policies, schemas } = rooms;
         let (turns, asked) = (compaction::Turns::new(seed), TaskTracker::new());
-        Self { topics, policies, tiering, rollover, without_subscription, clock, turns, asked }
+        Self { topics, policies, schemas, tiering, rollover, without_subscription, clock, turns, asked }
     }
 
     /// Runs until `drain`. `sealed` names topics whose ledger was closed.
@@ -93,7 +108,10 @@ impl Upkeep {
             tokio::select! {
                 biased;
                 () = drain.requested() => break,
-                _ = ticks.tick() => self.walk(self.topics.loaded(), drain).await,
+                _ = ticks.tick() => {
+                    self.walk(self.topics.loaded(), drain).await;
+                    self.remove_unused(self.topics.loaded(), drain).await;
+                }
                 count = sealed.recv_many(&mut names, SEALED_MAX), if !sealed.is_closed() || !sealed.is_empty() => {
                     tracing::trace!(count, "ledgers were closed");
                     names.sort();

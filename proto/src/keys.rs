@@ -1,7 +1,7 @@
 //! The table of contents of the metadata: every key there is, one function each.
 //!
 //! All keys stand behind the cluster's prefix, which the store adds. Ids are padded so that keys sort as numbers do.
-use crate::{BookieId, LedgerId, NamespaceName, TopicName};
+use crate::{BookieId, Domain, LedgerId, NamespaceName, TopicName};
 
 /// The cluster's instance id.
 pub const CLUSTER: &str = "cluster";
@@ -111,10 +111,13 @@ pub fn namespace_policies(namespace: &NamespaceName) -> String {
 /// What is wanted of one topic, before what its namespace says. Give the name without `-partition-N`.
 #[must_use]
 pub fn topic_policies(topic: &TopicName) -> String {
-    format!("{}{}", policies_of_topics(topic.namespace()), topic.local())
+    match topic.domain() {
+        Domain::Persistent => format!("{}{}", policies_of_topics(topic.namespace()), topic.local()),
+        Domain::NonPersistent => format!("policies/non-persistent/{}/{}", topic.namespace(), topic.local()),
+    }
 }
 
-/// Before the policies of a namespace's topics.
+/// Before the policies of a namespace's stored topics.
 #[must_use]
 pub fn policies_of_topics(namespace: &NamespaceName) -> String {
     format!("policies/topics/{namespace}/")

@@ -1,7 +1,6 @@
 //! SUBSCRIBE and what a consumer asks for afterwards.
 use std::sync::Arc;
 
-use proto::Position;
 use proto::pulsar::command_subscribe::{InitialPosition, SubType};
 use proto::pulsar::schema::Type;
 use proto::pulsar::{
@@ -9,6 +8,7 @@ use proto::pulsar::{
     CommandGetLastMessageId, CommandGetLastMessageIdResponse, CommandSubscribe, CommandSuccess, CommandUnsubscribe,
     KeySharedMode, MessageIdData, ServerError,
 };
+use proto::{Domain, Position};
 
 use super::errors::{Answer, answer};
 use super::producer::{Ends, open_topic, pairs, wanted};
@@ -232,6 +232,9 @@ async fn open(
         return refused("readCompacted only allowed on failover or exclusive subscriptions");
     }
     let topic = open_topic(context, &command.topic, command.force_topic_creation()).await.map_err(answer)?;
+    if command.read_compacted() && topic.name().domain() == Domain::NonPersistent {
+        return refused("readCompacted only valid on persistent topics");
+    }
     let wanted = wanted(context, &topic).await?;
     of_consumer(context, &topic, command.schema.as_ref(), &wanted).await?;
     let at = start(&command, context.clock.now_ms());

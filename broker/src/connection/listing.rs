@@ -15,10 +15,9 @@ use super::errors::{Answer, Fault, answer};
 use super::lookup::done;
 use super::session::{Done, Session};
 use crate::Context;
-use crate::namespaces::{
-    Listing, NamespaceError, PATTERN_CHARS_MAX, TopicMode, TopicsPattern, is_system_topic, topics_hash,
-};
+use crate::namespaces::{Listing, NamespaceError, PATTERN_CHARS_MAX, TopicsPattern, is_system_topic, topics_hash};
 use crate::outbox::Outbox;
+use crate::presence::{self, TopicMode};
 
 /// Watchers of one connection. A client has one for each consumer with a pattern.
 const WATCHERS_MAX: usize = 1000;
@@ -178,7 +177,7 @@ async fn topics(context: &Context, asked: &CommandGetTopicsOfNamespace) -> Resul
         Mode::NonPersistent => TopicMode::NonPersistent,
         Mode::All => TopicMode::All,
     };
-    let mut topics = match context.namespaces.topics(&namespace, mode).await {
+    let mut topics = match presence::topics(context, &namespace, mode).await {
         Err(NamespaceError::NamespaceNotFound) => Vec::new(),
         topics => topics.map_err(|error| answer(error.into()))?,
     };

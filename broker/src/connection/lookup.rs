@@ -11,7 +11,9 @@ use proto::pulsar::{
 use super::errors::{Answer, Fault, answer_to_lookup};
 use super::session::{Done, Session};
 use crate::Context;
+use crate::namespaces::NamespaceError;
 use crate::ownership::Owner;
+use crate::presence;
 
 pub(super) fn done(command: impl Into<BaseCommand>) -> Done {
     Done::Answer(Box::new(command.into()))
@@ -55,7 +57,10 @@ impl Session {
             let count = async {
                 let name: TopicName = asked.topic.parse()?;
                 let create = asked.metadata_auto_creation_enabled();
-                Ok::<_, Fault>(context.namespaces.partition_metadata(&name, create).await?)
+                match context.namespaces.partition_metadata(&name, create).await {
+                    Err(NamespaceError::TopicNotFound(_)) if presence::is_passing(&context, &name).await? => Ok(0),
+                    found => Ok::<_, Fault>(found?),
+                }
             };
             use command_partitioned_topic_metadata_response::LookupType;
             let request_id = asked.request_id;

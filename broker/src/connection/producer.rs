@@ -195,7 +195,8 @@ async fn open(
         return Err((ServerError::MetadataError, format!("Encryption is required in {}", topic.name())));
     }
     let schema_version = of_producer(context, topic.name(), command.schema.as_ref(), &wanted).await?;
-    if let Some(subscription) = command.initial_subscription_name.as_deref().filter(|name| !name.is_empty()) {
+    let stored = topic.name().domain() == Domain::Persistent; // Else a subscription is there as long as a consumer is.
+    if let Some(subscription) = command.initial_subscription_name.as_deref().filter(|name| stored && !name.is_empty()) {
         let makes = limits.makes_subscriptions
             || topic.subscriptions().await.is_ok_and(|all| all.iter().any(|one| one == subscription));
         if !makes {
@@ -269,9 +270,6 @@ async fn attach(
 /// The topic, made if it may be.
 pub(super) async fn open_topic(context: &Context, topic: &str, create: bool) -> Result<TopicHandle, Fault> {
     let name: TopicName = topic.parse()?;
-    if name.domain() == Domain::NonPersistent {
-        return Err(TopicError::NotAllowed("Non-persistent topics are not supported yet".into()).into());
-    }
     if !context.ownership.owns(&name) {
         // Another broker may have read of our taking the bundle before our own commit was answered. Waiting for what we own
         // is cheaper than a refusal: some clients take half a minute to get over one.

@@ -6,9 +6,8 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use proto::TopicName;
 
-use super::Refusal;
 use super::owner::is_forwarded;
-use super::topics::persistent;
+use super::{Pages, Refusal};
 
 /// Of a request about a topic.
 #[derive(Debug)]
@@ -19,19 +18,24 @@ pub(super) struct About {
     named: HashMap<String, String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for About {
+impl FromRequestParts<Pages> for About {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &Pages) -> Result<Self, Refusal> {
         let named = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
         let Path(named) = named.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
         let part = |name: &str| named.get(name).map_or("", String::as_str);
-        let topic = persistent(part("tenant"), part("namespace"), part("topic"))?;
+        let topic = state.topic(part("tenant"), part("namespace"), part("topic"))?;
         Ok(Self { topic, forwarded: is_forwarded(&parts.headers), named })
     }
 }
 
 impl About {
+    /// A part of the path. Empty where it names none.
+    pub(super) fn part(&self, name: &str) -> &str {
+        self.named.get(name).map_or("", String::as_str)
+    }
+
     /// The subscription's name. Empty where the path names none.
     pub(super) fn subscription(&self) -> String {
         self.named.get("subscription").cloned().unwrap_or_default()

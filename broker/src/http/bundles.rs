@@ -17,7 +17,6 @@ use super::owner::{FORWARDED, is_forwarded};
 use super::topics::{namespace_name, of_namespace};
 use super::{Answer, Pages, Refusal};
 use crate::moves::{Announced, SplitAt};
-use crate::namespaces::TopicMode;
 use crate::ownership::{Bundle, BundleRange, BundleRangeError, Owner, hash};
 
 pub(super) type BundlePath = Path<(String, String, String)>;
@@ -122,7 +121,7 @@ pub(super) async fn split(
     let at = query.at(&body)?;
     let name = namespace_name(&tenant, &namespace)?;
     let cut = pages.context.ownership.bundles_of(&name).await?;
-    let listed = pages.context.namespaces.topics(&name, TopicMode::Persistent).await.map_err(of_namespace)?;
+    let listed = pages.context.namespaces.topics(&name).await.map_err(of_namespace)?;
     let topics: Vec<TopicName> = listed.iter().filter_map(|topic| topic.parse().ok()).collect();
     let bundle = match range.as_str() {
         "LARGEST" => {
@@ -170,7 +169,7 @@ pub(super) async fn positions(
     Query(query): Query<Positions>,
 ) -> Answer {
     let bundle = pages.bundle(path).await?;
-    let listed = pages.context.namespaces.topics(&bundle.namespace, TopicMode::Persistent).await;
+    let listed = pages.context.namespaces.topics(&bundle.namespace).await;
     let wanted = query.topics.unwrap_or_default();
     let wanted: Vec<TopicName> = wanted.split(',').filter_map(|topic| topic.trim().parse().ok()).collect();
     let topics = listed.map_err(of_namespace)?.into_iter().filter_map(|topic| topic.parse::<TopicName>().ok());

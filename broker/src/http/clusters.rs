@@ -33,6 +33,29 @@ pub(super) async fn create(State(pages): State<Pages>, Path(cluster): Path<Strin
     Refusal::not_built("more than one cluster")
 }
 
+pub(super) async fn change(State(pages): State<Pages>, Path(cluster): Path<String>) -> Refusal {
+    if cluster == pages.context.config.cluster {
+        return Refusal::not_built("a change of the cluster, whose addresses are those of its brokers,");
+    }
+    Refusal::not_found("Cluster does not exist")
+}
+
+pub(super) async fn delete(State(pages): State<Pages>, Path(cluster): Path<String>) -> Refusal {
+    if cluster == pages.context.config.cluster {
+        return Refusal::new(StatusCode::PRECONDITION_FAILED, "Cluster not empty");
+    }
+    Refusal::not_found("Cluster does not exist")
+}
+
+/// It has none.
+pub(super) async fn peers(State(pages): State<Pages>, Path(cluster): Path<String>) -> Result<StatusCode, Refusal> {
+    if cluster == pages.context.config.cluster {
+        Ok(StatusCode::OK)
+    } else {
+        Err(Refusal::not_found("Cluster does not exist"))
+    }
+}
+
 pub(super) async fn brokers(State(pages): State<Pages>) -> Answer {
     let brokers = pages.context.ownership.brokers();
     Ok(body::json(brokers.into_iter().map(|broker| broker.http).collect::<Vec<_>>()))

@@ -37,12 +37,6 @@ pub(super) async fn owner(
     headers: HeaderMap,
 ) -> Answer {
     let topic = topic(path)?;
-    if topic.domain() == Domain::NonPersistent {
-        return Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "non-persistent topics are not supported by this broker yet",
-        ));
-    }
     let context = &pages.context;
     let named = headers.get(LISTENER_HEADER).and_then(|name| name.to_str().ok()).map(str::to_owned);
     let listener = query.listener_name.or(named).filter(|name| !name.is_empty());

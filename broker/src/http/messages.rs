@@ -1,13 +1,11 @@
 //! Single messages, and what subscriptions skip or leave to time.
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::{get, post, put};
 use prost::Message;
 use proto::pulsar::{CompressionType, MessageMetadata};
 use proto::{Position, entry};
@@ -17,6 +15,7 @@ use serde_json::{Value, json};
 use super::about::About;
 use super::body::{self, MessageId, json as page};
 use super::owner::{Ask as Asked, encode, word};
+use super::routes::{Routes, get, post, put};
 use super::{Answer, Pages, Refusal};
 use crate::log::StoredEntry;
 use crate::topic::{Expired, From, SubscribeAt, TopicError, TopicHandle};
@@ -102,8 +101,8 @@ impl Ask {
     }
 }
 
-pub(super) fn of_topics() -> Router<Pages> {
-    Router::new()
+pub(super) fn of_topics() -> Routes {
+    Routes::new()
         .route("/ledger/{ledger}/entry/{entry}", get(read))
         .route("/examinemessage", get(examine))
         .route("/messageid/{time}", get(published_at))
@@ -208,13 +207,13 @@ async fn expire_up_to(State(pages): State<Pages>, about: About, body: Bytes) -> 
 }
 
 /// Of a partitioned topic, those of its first partition: all have the same.
-async fn properties(State(pages): State<Pages>, about: About) -> Answer {
+pub(super) async fn properties(State(pages): State<Pages>, about: About) -> Answer {
     let partitions = pages.each(&about.topic).await?;
     let ask = Asked::Messages(Ask::Properties { name: about.subscription() });
     Ok(page(pages.ask(&partitions[0], &ask, about.forwarded).await?))
 }
 
-async fn set_properties(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
+pub(super) async fn set_properties(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
     let properties = body::parse(&body)?.unwrap_or_default();
     pages.change_messages(&about, Ask::SetProperties { name: about.subscription(), properties }).await
 }

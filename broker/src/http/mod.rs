@@ -6,19 +6,27 @@
 mod about; // What a request says,
 mod body;
 mod refusal; // and how it is refused.
+mod routes;
 
 mod owner; // Asking the broker that has a topic.
 
-mod bookies; // Pages, from the outside inwards.
+mod openapi; // All pages in one,
+
+mod bookies; // and each, from the outside inwards.
+mod broker_stats;
 mod bundles;
+mod clearing;
 mod clusters;
 mod compaction;
 mod lookup;
 mod messages;
 mod names;
+mod non_persistent;
 mod offload;
 mod partitioned;
+mod permissions;
 mod policies;
+mod properties;
 mod quotas;
 mod schemas;
 mod settings;
@@ -34,12 +42,14 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{map_request, map_response};
 use axum::response::Response;
-use axum::routing::{any, delete, get, post, put};
+
+use proto::Domain;
 
 use crate::Context;
 use crate::log::LogContext;
 use crate::ownership::START_HEADER;
 use refusal::Refusal;
+use routes::{Routes, any, delete, get, post, put};
 
 /// What every handler is given. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,16 +59,19 @@ pub(crate) struct Pages {
     pub(crate) log: LogContext,
     /// Asks other brokers.
     pub(crate) peers: reqwest::Client,
+    /// Of the topics that a path names.
+    pub(crate) domain: Domain,
 }
 
 type Answer = Result<Response, Refusal>;
 
 /// Everything but health and metrics, which need no context and are served before there is one.
 pub(crate) fn router(pages: Pages) -> Router {
-    Router::new()
-        .merge(admin())
-        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}", get(lookup::owner))
-        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}/bundle", get(lookup::bundle))
+    let routes = all(&pages);
+    let document = openapi::document(routes.listed());
+    routes
+        .into_router()
+        .route(&format!("/admin/v2{DOCUMENT}"), axum::routing::get(move || std::future::ready(body::json(document))))
         .with_state(pages)
         .fallback(async |uri: Uri| Refusal::new(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path())))
         .method_not_allowed_fallback(async || {
@@ -66,13 +79,24 @@ pub(crate) fn router(pages: Pages) -> Router {
         })
 }
 
+/// Where the pages are listed.
+const DOCUMENT: &str = "/geminga/openapi";
+
+fn all(pages: &Pages) -> Routes {
+    Routes::new()
+        .merge(admin(Pages { domain: Domain::NonPersistent, ..pages.clone() }))
+        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}", get(lookup::owner))
+        .route("/lookup/v2/topic/{domain}/{tenant}/{namespace}/{topic}/bundle", get(lookup::bundle))
+}
+
 /// The answer to everything before there is something to ask.
 pub(crate) fn starting() -> impl axum::response::IntoResponse {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is starting")
 }
 
-fn admin() -> Router<Pages> {
-    let names = Router::new()
+/// `passing`: as `State` of the pages of topics that are not stored.
+fn admin(passing: Pages) -> Routes {
+    let names = Routes::new()
         .route("/tenants", get(names::tenants))
         .route(
             "/tenants/{tenant}",
@@ -99,11 +123,13 @@ fn admin() -> Router<Pages> {
         )
         .route("/namespaces/{tenant}/{namespace}/property/{key}/{value}", put(quotas::put_property))
         .route("/namespaces/{tenant}/{namespace}/replication", get(quotas::replication).post(quotas::set_replication))
+        .merge(of_all_topics())
+        .merge(permissions_of_namespaces())
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
         .route("/namespaces/{tenant}/{namespace}/{bundle}/{*feature}", any(names::not_built_below))
         .nest("/schemas/{tenant}/{namespace}/{topic}", schemas::of_topics());
     let names = names.nest("/namespaces", policies::of_namespaces());
-    let ours = Router::new()
+    let ours = Routes::new()
         .route("/geminga/bookies", get(bookies::list))
         .route("/geminga/bookies/audit", post(bookies::audit))
         .route("/geminga/bookies/{bookie}/decommission", post(bookies::decommission))
@@ -111,22 +137,72 @@ fn admin() -> Router<Pages> {
         .route("/geminga/offload/scrub", post(offload::scrub))
         .route("/geminga/offload/status", get(offload::status))
         .route("/geminga/offload/cost", get(offload::cost))
+        .route("/geminga/passing/{tenant}/{namespace}", get(non_persistent::here))
         .route("/geminga/load", get(bundles::load))
         .route("/geminga/moves", get(bundles::moves))
         .route("/geminga/bundles/{tenant}/{namespace}/{bundle}/expect", put(bundles::expect));
-    let paths = Router::new()
+    let paths = Routes::new()
         .merge(clusters_and_brokers())
         .merge(names)
         .merge(ours)
         .merge(persistent())
-        .merge(non_persistent());
-    Router::new().nest("/admin/v2", paths)
+        .merge(non_persistent::pages().about(passing));
+    Routes::new().nest("/admin/v2", paths)
 }
 
-fn clusters_and_brokers() -> Router<Pages> {
-    Router::new()
+/// What is done for all topics of a namespace or bundle.
+fn of_all_topics() -> Routes {
+    Routes::new()
+        .route("/namespaces/{tenant}/{namespace}/clearBacklog", post(clearing::clear))
+        .route("/namespaces/{tenant}/{namespace}/clearBacklog/{subscription}", post(clearing::clear))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/clearBacklog", post(clearing::clear))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/clearBacklog/{subscription}", post(clearing::clear))
+        .route("/namespaces/{tenant}/{namespace}/unsubscribe/{subscription}", post(clearing::unsubscribe))
+        .route("/namespaces/{tenant}/{namespace}/{bundle}/unsubscribe/{subscription}", post(clearing::unsubscribe))
+}
+
+/// And what nobody sets here.
+fn permissions_of_namespaces() -> Routes {
+    Routes::new()
+        .route("/namespaces/{tenant}/{namespace}/permissions", get(permissions::of_namespace_page))
+        .route(
+            "/namespaces/{tenant}/{namespace}/permissions/{name}",
+            post(permissions::grant_on_namespace).delete(permissions::revoke_on_namespace),
+        )
+        .route("/namespaces/{tenant}/{namespace}/permissions/subscription", get(permissions::of_subscriptions))
+        .route(
+            "/namespaces/{tenant}/{namespace}/permissions/subscription/{subscription}",
+            post(permissions::grant_on_subscription),
+        )
+        .route(
+            "/namespaces/{tenant}/{namespace}/permissions/{name}/{role}",
+            delete(permissions::revoke_on_subscription),
+        )
+        .route("/namespaces/{tenant}/{namespace}/entryFilters", settings::fixed(settings::unset))
+        .route("/namespaces/{tenant}/{namespace}/resourcegroup", settings::fixed(settings::unset))
+        .route("/namespaces/{tenant}/{namespace}/dispatcherPauseOnAckStatePersistent", settings::fixed(settings::off))
+        .route("/namespaces/{tenant}/{namespace}/allowedClusters", settings::fixed(settings::none))
+}
+
+fn clusters_and_brokers() -> Routes {
+    Routes::new()
         .route("/clusters", get(clusters::list))
-        .route("/clusters/{cluster}", get(clusters::read).put(clusters::create))
+        .route(
+            "/clusters/{cluster}",
+            get(clusters::read).put(clusters::create).post(clusters::change).delete(clusters::delete),
+        )
+        .route("/clusters/{cluster}/peers", settings::fixed(clusters::peers))
+        .route("/clusters/{cluster}/failureDomains/{failure_domain}", settings::fixed(settings::failure_domain))
+        .route("/clusters/{cluster}/namespaceIsolationPolicies/{policy}", settings::fixed(settings::isolation))
+        .route("/clusters/{cluster}/namespaceIsolationPolicies/brokers", get(settings::isolation))
+        .route("/brokers/internal-configuration", get(settings::internal))
+        .route("/brokers/backlog-quota-check", get(settings::check_backlogs))
+        .route("/broker-stats/topics", get(broker_stats::topics))
+        .route("/broker-stats/metrics", get(broker_stats::metrics))
+        .route("/broker-stats/mbeans", get(broker_stats::mbeans))
+        .route("/broker-stats/load-report", get(broker_stats::load_report))
+        .route("/broker-stats/allocator-stats/{allocator}", get(broker_stats::allocator))
+        .route("/broker-stats/broker-resource-availability/{tenant}/{namespace}", get(broker_stats::availability))
         .route("/brokers", get(clusters::brokers))
         .route("/brokers/health", get(clusters::health))
         .route("/brokers/ready", get(clusters::health))
@@ -136,7 +212,11 @@ fn clusters_and_brokers() -> Router<Pages> {
         .route("/brokers/configuration/runtime", get(settings::running))
         .route("/brokers/configuration/{name}", delete(settings::forget))
         .route("/brokers/configuration/{name}/{value}", post(settings::change))
-        .route("/resource-quotas", get(settings::quota))
+        .route("/resource-quotas", get(settings::quota).post(settings::set_quota))
+        .route(
+            "/resource-quotas/{tenant}/{namespace}/{bundle}",
+            get(settings::quota_of_bundle).post(settings::set_quota).delete(settings::set_quota),
+        )
         .route("/resourcegroups", get(settings::groups))
         .route("/resourcegroups/{group}", get(settings::group))
         .route("/clusters/{cluster}/failureDomains", get(settings::failure_domains))
@@ -150,8 +230,8 @@ fn clusters_and_brokers() -> Router<Pages> {
         .route("/bookies/racks-info", get(bookies::racks))
 }
 
-fn persistent() -> Router<Pages> {
-    let topic = Router::new()
+fn persistent() -> Routes {
+    let topic = Routes::new()
         .route("/", put(topics::create).delete(topics::delete))
         .route("/unload", put(topics::unload))
         .route("/trim", post(topics::trim))
@@ -162,6 +242,18 @@ fn persistent() -> Router<Pages> {
         .route("/compaction", put(compaction::begin).get(compaction::progress))
         .route("/stats", get(topics::stats))
         .route("/internalStats", get(topics::internal_stats))
+        .route("/internal-info", get(topics::internal_info_page))
+        .route("/properties", get(properties::show).put(properties::set).delete(properties::remove))
+        .route("/permissions", get(permissions::of_topic))
+        .route("/permissions/{role}", post(permissions::grant_on_topic).delete(permissions::revoke_on_topic))
+        .route(
+            "/subscription/{subscription}/replicatedSubscriptionStatus",
+            get(settings::replicated).post(settings::set_replicated),
+        )
+        .route("/entryFilters", settings::fixed(settings::unset))
+        .route("/replication", settings::fixed(settings::unset))
+        .route("/shadowTopics", settings::fixed(settings::unset))
+        .route("/dispatcherPauseOnAckStatePersistent", settings::fixed(settings::off))
         .route("/lastMessageId", get(topics::last_message_id))
         .route("/subscriptions", get(topics::subscriptions))
         .route("/subscription/{subscription}", put(topics::subscribe).delete(topics::unsubscribe))
@@ -179,18 +271,10 @@ fn persistent() -> Router<Pages> {
         .route("/backlogQuota", post(quotas::set_of_topic).delete(quotas::clear_of_topic))
         .merge(policies::of_topics())
         .route("/{*feature}", any(topics::not_built));
-    Router::new()
+    Routes::new()
         .route("/persistent/{tenant}/{namespace}", get(topics::list))
         .route("/persistent/{tenant}/{namespace}/partitioned", get(partitioned::list))
         .nest("/persistent/{tenant}/{namespace}/{topic}", topic)
-}
-
-/// Lists are true: there are none. Everything else says why not.
-fn non_persistent() -> Router<Pages> {
-    Router::new()
-        .route("/non-persistent/{tenant}/{namespace}", get(topics::list_non_persistent))
-        .route("/non-persistent/{tenant}/{namespace}/partitioned", get(topics::list_non_persistent))
-        .route("/non-persistent/{tenant}/{namespace}/{*topic}", any(topics::no_non_persistent))
 }
 
 /// The router as a listener serves it: paths with doubled slashes are put right, and every answer names the start of this broker.

@@ -2,8 +2,8 @@
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
-use proto::NamespaceName;
 use proto::records::PoliciesRecord;
+use proto::{Domain, NamespaceName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -12,9 +12,10 @@ use super::bundles::bundles_json;
 use super::owner::{Ask, is_forwarded};
 use super::topics::{Force, namespace_name, of_namespace};
 use super::{Answer, Pages, Refusal};
-use crate::namespaces::{TenantChange, TopicMode};
+use crate::namespaces::TenantChange;
 use crate::ownership::{BUNDLES_DEFAULT, BUNDLES_MAX, Bundles};
 use crate::policies::{self, Level};
+use crate::presence::{self, TopicMode};
 
 pub(super) type NamespacePath = Path<(String, String)>;
 
@@ -167,6 +168,10 @@ pub(super) async fn delete_namespace(
     if force && pages.context.namespaces.namespace(&name).await.is_ok() {
         pages.empty_namespace(&name, is_forwarded(&headers)).await?;
     }
+    let passing = presence::topics(&pages.context, &name, TopicMode::NonPersistent).await;
+    if passing.is_ok_and(|passing| !passing.is_empty()) {
+        return Err(Refusal::new(StatusCode::CONFLICT, "Cannot delete non empty namespace"));
+    }
     pages.context.namespaces.delete_namespace(&name).await?;
     pages.context.schemas.delete_of_namespace(&name).await?;
     Ok(done())
@@ -189,7 +194,7 @@ pub(super) async fn topics(
         Some("ALL") => TopicMode::All,
         Some(other) => return Err(Refusal::not_found(format!("there is no mode `{other}`"))),
     };
-    let topics = pages.context.namespaces.topics(&namespace_name(&tenant, &namespace)?, mode).await;
+    let topics = presence::topics(&pages.context, &namespace_name(&tenant, &namespace)?, mode).await;
     Ok(body::json(topics.map_err(of_namespace)?))
 }
 
@@ -197,10 +202,12 @@ impl Pages {
     /// Deletes all topics of a namespace, whoever uses them.
     async fn empty_namespace(&self, namespace: &NamespaceName, forwarded: bool) -> Result<(), Refusal> {
         let namespaces = &self.context.namespaces;
-        for topic in namespaces.partitioned_topics(namespace).await? {
-            self.delete_partitioned(&topic, true, forwarded).await?;
+        for domain in [Domain::Persistent, Domain::NonPersistent] {
+            for topic in namespaces.partitioned_topics(namespace, domain).await? {
+                self.delete_partitioned(&topic, true, forwarded).await?;
+            }
         }
-        for topic in namespaces.topics(namespace, TopicMode::Persistent).await? {
+        for topic in presence::topics(&self.context, namespace, TopicMode::All).await? {
             match self.ask(&topic.parse()?, &Ask::Delete { force: true }, forwarded).await {
                 Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
                 asked => drop(asked?),
@@ -218,9 +225,6 @@ pub(super) async fn not_built(
 ) -> Refusal {
     let found = async { Ok(pages.context.namespaces.namespace(&namespace_name(&tenant, &namespace)?).await?) };
     match found.await {
-        Ok(_) if feature.starts_with("permissions") => {
-            Refusal::new(StatusCode::NOT_IMPLEMENTED, "Authorization is not enabled")
-        }
         Ok(_) => Refusal::not_built(&format!("{method} {feature} of a namespace")),
         Err(refusal) => refusal,
     }

@@ -1,14 +1,16 @@
 //! Asking the broker that has a topic: this one, or another inside the cluster. Redirects would lose a client's credentials.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Method, StatusCode};
-use proto::TopicName;
 use proto::records::BrokerRecord;
+use proto::{Domain, TopicName};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::body::MessageId;
-use super::{Pages, Refusal, compaction, messages, offload};
+use super::properties::PropertyChange;
+use super::{Pages, Refusal, compaction, messages, offload, topics};
 use crate::outbox::NextOwner;
 use crate::ownership::Owner;
 use crate::topic::{SubscribeAt, TopicError, TopicHandle};
@@ -27,21 +29,45 @@ pub(super) enum Ask {
     Stats,
     InternalStats,
     LastMessageId,
+    /// One that is not stored.
+    Make,
     Unload,
     Trim,
     Truncate,
     Terminate,
-    Offload { before: MessageId },
+    Offload {
+        before: MessageId,
+    },
     OffloadProgress,
     Compact,
     CompactionProgress,
-    Delete { force: bool },
+    Delete {
+        force: bool,
+    },
     Subscriptions,
-    Subscribe { name: String, start: MessageId },
-    Unsubscribe { name: String, force: bool },
-    SkipAll { name: String },
-    Reset { name: String, to: MessageId },
-    ResetToTime { name: String, time_ms: u64 },
+    Subscribe {
+        name: String,
+        start: MessageId,
+    },
+    Unsubscribe {
+        name: String,
+        force: bool,
+    },
+    SkipAll {
+        name: String,
+    },
+    Reset {
+        name: String,
+        to: MessageId,
+    },
+    ResetToTime {
+        name: String,
+        time_ms: u64,
+    },
+    /// As people have noted them with the topic.
+    Properties,
+    ChangeProperties(PropertyChange),
+    InternalInfo,
     Messages(messages::Ask),
 }
 
@@ -53,6 +79,7 @@ impl Ask {
             Self::Stats => (Method::GET, "/stats".into(), None),
             Self::InternalStats => (Method::GET, "/internalStats".into(), None),
             Self::LastMessageId => (Method::GET, "/lastMessageId".into(), None),
+            Self::Make => (Method::PUT, String::new(), None),
             Self::Unload => (Method::PUT, "/unload".into(), None),
             Self::Trim => (Method::POST, "/trim".into(), None),
             Self::Truncate => (Method::DELETE, "/truncate".into(), None),
@@ -72,6 +99,9 @@ impl Ask {
             Self::ResetToTime { name, time_ms } => {
                 (Method::POST, format!("{}/resetcursor/{time_ms}", subscription(name)), None)
             }
+            Self::Properties => (Method::GET, "/properties".into(), None),
+            Self::ChangeProperties(change) => change.request(),
+            Self::InternalInfo => (Method::GET, "/internal-info".into(), None),
             Self::Messages(ask) => ask.request(),
         }
     }
@@ -140,16 +170,23 @@ impl Pages {
     async fn ask_here(&self, topic: &TopicName, ask: &Ask) -> Result<Value, Refusal> {
         let context = &self.context;
         match ask {
+            Ask::Make => {
+                context.topics.open(topic, true).await.map_err(|error| word(error, topic, ""))?;
+                Ok(Value::Null)
+            }
             Ask::Unload => {
-                if !context.namespaces.exists(topic).await? {
+                if !context.namespaces.exists(topic).await? && context.topics.get(topic).is_none() {
                     return Err(Refusal::not_found(format!("Topic {topic} not found")));
                 }
                 context.topics.unload(topic, &NextOwner::default()).await;
                 Ok(Value::Null)
             }
             Ask::Delete { force } => {
+                if topic.domain() == Domain::NonPersistent && !force {
+                    self.require_unused(topic).await?;
+                }
                 context.topics.delete(topic, *force).await.map_err(|error| word(error, topic, ""))?;
-                if topic.partition().is_none() {
+                if topic.partition().is_none() && topic.domain() == Domain::Persistent {
                     context.schemas.delete(topic).await?;
                 }
                 Ok(Value::Null)
@@ -162,8 +199,24 @@ impl Pages {
                 Ok(Value::Null)
             }
             _ => {
-                let handle = context.topics.open(topic, false).await.map_err(|error| word(error, topic, ""))?;
+                // A partition that is not stored comes with whoever asks for it.
+                let make = topic.domain() == Domain::NonPersistent && context.namespaces.is_partition(topic).await?;
+                let handle = context.topics.open(topic, make).await.map_err(|error| word(error, topic, ""))?;
                 self.ask_open(&handle, ask).await
+            }
+        }
+    }
+
+    /// The text says how many are in the way. Whether they still are is decided when the topic ends.
+    async fn require_unused(&self, topic: &TopicName) -> Result<(), Refusal> {
+        let Some(handle) = self.context.topics.get(topic) else { return Ok(()) };
+        let stats = handle.stats().await.map_err(|error| word(error, topic, ""))?;
+        let consumers: usize = stats.subscriptions.values().map(|one| one.consumers.len()).sum();
+        match consumers + stats.publishers.len() {
+            0 => Ok(()),
+            count => {
+                let reason = format!("Topic has {count} connected producers/consumers");
+                Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason))
             }
         }
     }
@@ -208,11 +261,16 @@ impl Pages {
             Ask::Unsubscribe { name, force } => handle.delete_subscription(name, *force).await.map(|()| Value::Null),
             Ask::SkipAll { name } => handle.skip_all(name).await.map(|()| Value::Null),
             Ask::Reset { name, to } => messages::reset(handle, name, to).await.map(|()| Value::Null),
+            Ask::Properties => handle.topic_properties().await.map(|all| json!(BTreeMap::from_iter(all))),
+            Ask::ChangeProperties(change) => {
+                handle.change_topic_properties(|properties| change.apply(properties)).await.map(|()| Value::Null)
+            }
+            Ask::InternalInfo => handle.internal_stats().await.map(|stats| topics::internal_info(&stats)),
             Ask::Messages(ask) => return messages::ask_open(self, handle, ask).await,
             Ask::ResetToTime { name, time_ms } => {
                 handle.reset(name, SubscribeAt::Time(*time_ms)).await.map(|()| Value::Null)
             }
-            Ask::Unload | Ask::Delete { .. } | Ask::Subscribe { .. } => {
+            Ask::Make | Ask::Unload | Ask::Delete { .. } | Ask::Subscribe { .. } => {
                 unreachable!("answered without an open topic, see ask_here")
             }
         };

@@ -5,21 +5,23 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use futures::{StreamExt, TryStreamExt};
-use proto::TopicName;
+use proto::{Domain, TopicName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{self, MessageId, done};
 use super::owner::{Ask, is_forwarded};
-use super::topics::{Force, TopicPath, namespace_name, of_namespace, persistent};
+use super::topics::{Force, TopicPath, namespace_name, of_namespace};
 use super::{Answer, Pages, Refusal};
+use crate::namespaces::NamespaceError;
+use crate::presence;
 
 /// Partitions that are asked at once.
 const AT_ONCE: usize = 16;
 
 pub(super) async fn list(State(pages): State<Pages>, Path((tenant, namespace)): Path<(String, String)>) -> Answer {
     let namespace = namespace_name(&tenant, &namespace)?;
-    let topics = pages.context.namespaces.partitioned_topics(&namespace).await.map_err(of_namespace)?;
+    let topics = pages.context.namespaces.partitioned_topics(&namespace, pages.domain).await.map_err(of_namespace)?;
     Ok(body::json(topics.iter().map(ToString::to_string).collect::<Vec<_>>()))
 }
 
@@ -34,7 +36,7 @@ pub(super) async fn read(
     Path((tenant, namespace, local)): TopicPath,
     Query(query): Query<Metadata>,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let namespaces = &pages.context.namespaces;
     if let Some(record) = namespaces.partitioned(&topic).await? {
         let mut answer = json!({"partitions": record.partitions, "deleted": false});
@@ -43,7 +45,10 @@ pub(super) async fn read(
         }
         return Ok(body::json(answer));
     }
-    namespaces.partition_metadata(&topic, query.check_allow_auto_creation).await?;
+    match namespaces.partition_metadata(&topic, query.check_allow_auto_creation).await {
+        Err(NamespaceError::TopicNotFound(_)) if presence::is_passing(&pages.context, &topic).await? => 0,
+        found => found?,
+    };
     Ok(body::json(json!({"partitions": 0, "deleted": false})))
 }
 
@@ -52,8 +57,11 @@ pub(super) async fn create(
     Path((tenant, namespace, local)): TopicPath,
     body: Bytes,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let asked = body::partitions(&body)?;
+    if presence::is_passing(&pages.context, &topic).await? {
+        return Err(Refusal::new(StatusCode::CONFLICT, "This topic already exists"));
+    }
     pages.context.namespaces.create_partitioned(&topic, asked.count, asked.properties).await?;
     pages.create_partitions(&topic, 0..asked.count).await?;
     Ok(done())
@@ -66,11 +74,11 @@ pub(super) async fn grow(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let asked = body::partitions(&body)?;
     let before = pages.context.namespaces.grow_partitioned(&topic, asked.count).await?;
     pages.create_partitions(&topic, 0..asked.count).await?; // Earlier ones too: perhaps their maker was interrupted.
-    if before == asked.count {
+    if before == asked.count || topic.domain() == Domain::NonPersistent {
         return Ok(done());
     }
     let forwarded = is_forwarded(&headers);
@@ -93,10 +101,10 @@ pub(super) async fn delete(
     Query(Force { force }): Query<Force>,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let namespaces = &pages.context.namespaces;
     if namespaces.partitions(&topic).await? == 0 {
-        if !namespaces.exists(&topic).await? {
+        if !pages.is_there(&topic).await? {
             return Err(Refusal::not_found(format!("Topic {topic} not found.")));
         }
         let reason = format!(
@@ -126,7 +134,7 @@ pub(super) async fn stats(
     Query(query): Query<PerPartition>,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let (partitions, all) = pages.ask_partitions(&topic, &Ask::Stats, is_forwarded(&headers)).await?;
     let mut sum = Value::Null;
     all.values().for_each(|stats| add(&mut sum, "", stats));
@@ -146,7 +154,7 @@ pub(super) async fn internal_stats(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let (partitions, all) = pages.ask_partitions(&topic, &Ask::InternalStats, is_forwarded(&headers)).await?;
     Ok(body::json(json!({"metadata": {"partitions": partitions, "deleted": false}, "partitions": all})))
 }
@@ -157,7 +165,7 @@ pub(super) async fn terminate(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     if pages.context.namespaces.partitions(&topic).await? == 0 {
         let reason = "Termination of a non-partitioned topic is not allowed using partitioned-terminate, please use terminate commands";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
@@ -173,6 +181,9 @@ impl Pages {
         topic: &TopicName,
         numbers: std::ops::Range<u32>,
     ) -> Result<(), Refusal> {
+        if topic.domain() == Domain::NonPersistent {
+            return Ok(()); // They come with whoever asks for them.
+        }
         let made = futures::stream::iter(numbers).map(|number| async move {
             crate::log::create(&self.log, &topic.with_partition(number), Default::default()).await
         });
@@ -208,7 +219,7 @@ impl Pages {
         let partitions = self.each(topic).await?;
         let mut there = vec![];
         for partition in &partitions {
-            if self.context.namespaces.exists(partition).await? {
+            if self.is_there(partition).await? {
                 there.push(partition);
             }
         }
@@ -225,11 +236,13 @@ impl Pages {
         }
         self.context.namespaces.delete_partitioned(topic).await?;
         for partition in &partitions {
-            if self.context.namespaces.exists(partition).await? {
+            if self.is_there(partition).await? {
                 self.delete_if_there(partition, true, forwarded).await?; // A client was quicker than the parent's end.
             }
         }
-        self.context.schemas.delete(topic).await?;
+        if topic.domain() == Domain::Persistent {
+            self.context.schemas.delete(topic).await?;
+        }
         Ok(())
     }
 

@@ -1,16 +1,16 @@
 //! The pages of policies. Which there are, and what they take, stands in one table.
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use proto::Domain;
 use proto::records::PoliciesRecord;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::body::{self, done, json};
-use super::topics::{namespace_name, persistent};
+use super::routes::{Page, Routes, delete, get, post, put};
+use super::topics::namespace_name;
 use super::{Answer, Pages, Refusal};
 use crate::policies::{Level, LevelPage, PoliciesError, Policy, PolicyError, Unset, Verb, table};
 
@@ -18,8 +18,8 @@ type NamespaceParts = (String, String);
 type TopicParts = (String, String, String);
 
 /// Below `/namespaces`.
-pub(super) fn of_namespaces() -> Router<Pages> {
-    let mut router = Router::new();
+pub(super) fn of_namespaces() -> Routes {
+    let mut router = Routes::new();
     for policy in table() {
         let Some(page) = policy.of_namespace else { continue };
         let show = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>| async move {
@@ -53,8 +53,8 @@ pub(super) fn of_namespaces() -> Router<Pages> {
 }
 
 /// Below a topic.
-pub(super) fn of_topics() -> Router<Pages> {
-    let mut router = Router::new();
+pub(super) fn of_topics() -> Routes {
+    let mut router = Routes::new();
     for policy in table() {
         let Some(page) = policy.of_topic else { continue };
         let show = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>| async move {
@@ -81,22 +81,14 @@ pub(super) fn of_topics() -> Router<Pages> {
     router
 }
 
-fn by(page: &LevelPage, by_post: MethodRouter<Pages>, by_put: MethodRouter<Pages>) -> MethodRouter<Pages> {
+fn by(page: &LevelPage, by_post: Page, by_put: Page) -> Page {
     match page.verb {
         Verb::Post => by_post,
         Verb::Put => by_put,
     }
 }
 
-fn routes(
-    router: Router<Pages>,
-    base: &str,
-    policy: &Policy,
-    page: &LevelPage,
-    show: MethodRouter<Pages>,
-    set: MethodRouter<Pages>,
-    clear: MethodRouter<Pages>,
-) -> Router<Pages> {
+fn routes(router: Routes, base: &str, policy: &Policy, page: &LevelPage, show: Page, set: Page, clear: Page) -> Routes {
     let path = |name: &str| format!("{base}/{name}");
     let router = router.route(&path(policy.page), show.merge(set));
     match page.remove_at {
@@ -120,7 +112,7 @@ fn is_true(text: Option<&String>) -> bool {
 }
 
 async fn show_of_topic(pages: &Pages, policy: &Policy, page: &LevelPage, path: &TopicParts, asked: &Asked) -> Answer {
-    let level = topic_level(path)?;
+    let level = topic_level(pages, path).await?;
     let policies = &pages.context.policies;
     let record = match policies.set_at(&level).await {
         Ok(record) => record,
@@ -140,7 +132,7 @@ async fn change_of_topic(
     asked: &Asked,
     edit: impl Fn(&mut PoliciesRecord) -> Result<(), PolicyError>,
 ) -> Result<(), Refusal> {
-    let level = topic_level(path)?;
+    let level = topic_level(pages, path).await?;
     if is_true(asked.is_global.as_ref()) {
         return Err(Refusal::not_built("a policy of a topic over several clusters"));
     }
@@ -187,11 +179,15 @@ pub(super) fn namespace_level((tenant, namespace): &NamespaceParts) -> Result<Le
     Ok(Level::Namespace(namespace_name(tenant, namespace)?))
 }
 
-pub(super) fn topic_level((tenant, namespace, local): &TopicParts) -> Result<Level, Refusal> {
-    let topic = persistent(tenant, namespace, local)?;
+/// The topic must be there: of one that is not stored, no record says so.
+pub(super) async fn topic_level(pages: &Pages, (tenant, namespace, local): &TopicParts) -> Result<Level, Refusal> {
+    let topic = pages.topic(tenant, namespace, local)?;
     if topic.partition().is_some() {
         let reason = "Not allowed to set/get topic policy for a partition";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason));
+    }
+    if topic.domain() == Domain::NonPersistent && !pages.is_there(&topic).await? {
+        return Err(Refusal::not_found(format!("Topic {topic} not found")));
     }
     Ok(Level::Topic(topic))
 }

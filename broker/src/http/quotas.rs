@@ -64,7 +64,7 @@ pub(super) async fn set_of_topic(
     Query(asked): Query<Asked>,
     body: Bytes,
 ) -> Answer {
-    pages.set_quota(topic_level(&path)?, &asked, body::parse(&body)?.unwrap_or_default()).await
+    pages.set_quota(topic_level(&pages, &path).await?, &asked, body::parse(&body)?.unwrap_or_default()).await
 }
 
 pub(super) async fn clear_of_topic(
@@ -72,7 +72,7 @@ pub(super) async fn clear_of_topic(
     Path(path): TopicParts,
     Query(asked): Query<Asked>,
 ) -> Answer {
-    pages.set_quota(topic_level(&path)?, &asked, Value::Null).await
+    pages.set_quota(topic_level(&pages, &path).await?, &asked, Value::Null).await
 }
 
 /// One property of a namespace, as text.

@@ -154,6 +154,7 @@ impl From<UpkeepError> for Refusal {
             UpkeepError::Policies(metadata) => {
                 Self { reason: UpkeepError::Policies(metadata.clone()).to_string(), ..metadata.into() }
             }
+            UpkeepError::Schemas(error) => error.into(),
             UpkeepError::Topic(error) => error.into(),
         }
     }

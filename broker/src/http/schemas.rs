@@ -1,23 +1,22 @@
 //! Schemas of topics. They are metadata: any broker answers, also for a topic that is not there yet.
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
 use proto::TopicName;
 use proto::pulsar::schema::Type;
 use proto::records::SchemaRecord;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::routes::{Routes, get, post};
 use super::topics::{Force, TopicPath, persistent};
 use super::{Answer, Pages, Refusal, body};
 use crate::schemas::{self, Rules, Schema, SchemaError};
 
 /// Below a topic.
-pub(super) fn of_topics() -> Router<Pages> {
-    Router::new()
+pub(super) fn of_topics() -> Routes {
+    Routes::new()
         .route("/schema", get(latest).post(add).delete(delete))
         .route("/schema/{version}", get(version))
         .route("/schemas", get(all))

@@ -1,9 +1,15 @@
 //! What tools ask of brokers beside topics: settings under Apache Pulsar's names, and what there is none of.
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode, Uri};
 use serde_json::json;
 
-use super::topics::{TopicPath, persistent};
+use super::about::About;
+use super::routes::{Page, any};
+use super::topics::TopicPath;
 use super::{Answer, Pages, Refusal, body};
 
 /// What could be changed while brokers run: nothing, their configuration is read at the start.
@@ -48,6 +54,84 @@ pub(super) async fn quota() -> Answer {
                          "memory": 80.0, "dynamic": true})))
 }
 
+/// As for all of them.
+pub(super) async fn quota_of_bundle() -> Answer {
+    quota().await
+}
+
+pub(super) async fn set_quota() -> Refusal {
+    Refusal::not_built("a resource quota of a bundle")
+}
+
+/// What a broker is told of its surroundings. No credentials: addresses only.
+pub(super) async fn internal(State(pages): State<Pages>) -> Answer {
+    let store = without_credentials(&pages.context.config.metadata);
+    Ok(body::json(json!({
+        "zookeeperServers": store, "configurationStoreServers": store, "metadataStoreUrl": store,
+        "configurationMetadataStoreUrl": store, "ledgersRootPath": "/ledgers", "stateStorageServiceUrl": null,
+    })))
+}
+
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+            format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+        }
+        None => url.into(),
+    }
+}
+
+/// Looks at the backlogs of this broker's topics at once.
+pub(super) async fn check_backlogs(State(pages): State<Pages>) -> Answer {
+    let context = &pages.context;
+    context.upkeep.walk(context.topics.loaded(), &daemon::Drain::new()).await;
+    Ok(body::done())
+}
+
+/// A page that can be read, and not set.
+pub(super) fn fixed<H: Handler<T, Pages>, T: 'static>(shown: H) -> Page {
+    any(stays_unset).get(shown)
+}
+
+/// To take away what is not there is done at once.
+async fn stays_unset(method: Method, uri: Uri) -> Answer {
+    if method == Method::DELETE {
+        return Ok(body::done());
+    }
+    Err(Refusal::not_built(&format!("{method} {}", uri.path())))
+}
+
+/// Nothing of the kind is set, here or anywhere.
+pub(super) async fn unset() -> StatusCode {
+    StatusCode::OK
+}
+
+pub(super) async fn off() -> Answer {
+    Ok(body::json(false))
+}
+
+pub(super) async fn none() -> Answer {
+    Ok(body::json(json!([])))
+}
+
+/// Whether a subscription goes along to other clusters: there are none.
+pub(super) async fn replicated(State(pages): State<Pages>, about: About) -> Answer {
+    if !pages.is_there(&about.topic).await? {
+        return Err(Refusal::not_found(format!("Topic {} not found", about.topic)));
+    }
+    let partitions = pages.each(&about.topic).await?;
+    Ok(body::json(partitions.into_iter().map(|topic| (topic.to_string(), false)).collect::<BTreeMap<_, _>>()))
+}
+
+pub(super) async fn set_replicated(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
+    replicated(State(pages), about).await?;
+    match body::parse::<bool>(&body)? {
+        Some(true) => Err(Refusal::not_built("a subscription that goes along to other clusters")),
+        _ => Ok(body::done()),
+    }
+}
+
 /// There are none.
 pub(super) async fn groups() -> Answer {
     Ok(body::json(json!([])))
@@ -65,7 +149,12 @@ pub(super) async fn failure_domains(State(pages): State<Pages>, Path(cluster): P
     Ok(body::json(json!({})))
 }
 
-pub(super) async fn isolation(Path(cluster): Path<String>) -> Refusal {
+pub(super) async fn failure_domain(Path((cluster, domain)): Path<(String, String)>) -> Refusal {
+    Refusal::not_found(format!("Domain {domain} for cluster {cluster} does not exist"))
+}
+
+pub(super) async fn isolation(Path(path): Path<BTreeMap<String, String>>) -> Refusal {
+    let cluster = path.get("cluster").map_or("", String::as_str);
     Refusal::not_found(format!("NamespaceIsolationPolicies for cluster {cluster} does not exist"))
 }
 
@@ -80,7 +169,7 @@ pub(super) async fn create_missed_partitions(
     State(pages): State<Pages>,
     Path((tenant, namespace, local)): TopicPath,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let partitions = pages.context.namespaces.partitions(&topic).await?;
     if partitions == 0 {
         return Err(Refusal::not_found(format!("Topic {topic} does not exist")));

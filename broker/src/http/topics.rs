@@ -7,12 +7,15 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use proto::{Domain, NamespaceName, TopicName};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::body::{self, MessageId, done, json};
+use super::about::About;
+use super::body::{self, MessageId, done, json as json_page};
 use super::owner::{Ask, is_forwarded};
 use super::{Answer, Pages, Refusal};
-use crate::namespaces::{NamespaceError, TopicMode};
+use crate::namespaces::NamespaceError;
+use crate::presence::{self, TopicMode};
+use crate::topic::InternalStats;
 
 pub(super) type TopicPath = Path<(String, String, String)>;
 pub(super) type SubscriptionPath = Path<(String, String, String, String)>;
@@ -25,6 +28,21 @@ pub(super) struct Force {
 
 pub(super) fn persistent(tenant: &str, namespace: &str, local: &str) -> Result<TopicName, Refusal> {
     Ok(TopicName::new(Domain::Persistent, namespace_name(tenant, namespace)?, local)?)
+}
+
+impl Pages {
+    /// The topic that a path below the pages of a domain names.
+    pub(super) fn topic(&self, tenant: &str, namespace: &str, local: &str) -> Result<TopicName, Refusal> {
+        Ok(TopicName::new(self.domain, namespace_name(tenant, namespace)?, local)?)
+    }
+
+    /// Whether there is such a topic, partitioned or not.
+    pub(super) async fn is_there(&self, topic: &TopicName) -> Result<bool, Refusal> {
+        let namespaces = &self.context.namespaces;
+        Ok(namespaces.exists(topic).await?
+            || 0 < namespaces.partitions(topic).await?
+            || presence::is_passing(&self.context, topic).await?)
+    }
 }
 
 pub(super) fn namespace_name(tenant: &str, namespace: &str) -> Result<NamespaceName, Refusal> {
@@ -41,7 +59,7 @@ pub(super) fn of_namespace(error: NamespaceError) -> Refusal {
 }
 
 fn answer(value: Value) -> Response {
-    if value.is_null() { done() } else { json(value) }
+    if value.is_null() { done() } else { json_page(value) }
 }
 
 impl Pages {
@@ -72,46 +90,41 @@ impl Pages {
 
     pub(super) async fn ask_one(&self, path: TopicPath, ask: Ask, headers: &HeaderMap) -> Answer {
         let Path((tenant, namespace, local)) = path;
-        let topic = persistent(&tenant, &namespace, &local)?;
+        let topic = self.topic(&tenant, &namespace, &local)?;
         Ok(answer(self.ask(&topic, &ask, is_forwarded(headers)).await?))
     }
 }
 
 pub(super) async fn list(State(pages): State<Pages>, Path((tenant, namespace)): Path<(String, String)>) -> Answer {
     let namespace = namespace_name(&tenant, &namespace)?;
-    let topics = pages.context.namespaces.topics(&namespace, TopicMode::Persistent).await;
-    Ok(json(topics.map_err(of_namespace)?))
-}
-
-pub(super) async fn list_non_persistent(
-    State(pages): State<Pages>,
-    Path((tenant, namespace)): Path<(String, String)>,
-) -> Answer {
-    let namespace = namespace_name(&tenant, &namespace)?;
-    let topics = pages.context.namespaces.topics(&namespace, TopicMode::NonPersistent).await;
-    Ok(json(topics.map_err(of_namespace)?))
-}
-
-pub(super) async fn no_non_persistent() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "non-persistent topics are not supported by this broker yet")
+    let mode = match pages.domain {
+        Domain::Persistent => TopicMode::Persistent,
+        Domain::NonPersistent => TopicMode::NonPersistent,
+    };
+    let topics = presence::topics(&pages.context, &namespace, mode).await;
+    Ok(json_page(topics.map_err(of_namespace)?))
 }
 
 /// Makes the topic's record. It is loaded when someone uses it.
 pub(super) async fn create(
     State(pages): State<Pages>,
     Path((tenant, namespace, local)): TopicPath,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let properties: BTreeMap<String, String> = body::parse(&body)?.unwrap_or_default();
     let namespaces = &pages.context.namespaces;
-    if 0 < namespaces.partitions(&topic).await? || namespaces.exists(&topic).await? {
+    if pages.is_there(&topic).await? {
         return Err(exists());
     }
     match namespaces.may_create(&topic).await {
         Ok(()) | Err(NamespaceError::TopicNotFound(_)) => {} // The latter: not by itself, but this is no such case.
         Err(NamespaceError::NotAllowed(_)) => return Err(partition_of_nothing(&topic)),
         Err(error) => return Err(error.into()),
+    }
+    if topic.domain() == Domain::NonPersistent {
+        return Ok(answer(pages.ask(&topic, &Ask::Make, is_forwarded(&headers)).await?));
     }
     if crate::log::create(&pages.log, &topic, properties.into_iter().collect()).await? {
         Ok(done())
@@ -139,7 +152,7 @@ pub(super) async fn delete(
     Query(Force { force }): Query<Force>,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     if 0 < pages.context.namespaces.partitions(&topic).await? {
         let reason = format!(
             "{topic} is a partitioned topic, instead of calling delete topic, please call delete-partitioned-topic."
@@ -154,7 +167,7 @@ pub(super) async fn unload(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Unload, &headers).await
+    pages.ask_each(&pages.topic(&tenant, &namespace, &local)?, &Ask::Unload, &headers).await
 }
 
 /// Takes out what may leave, of all partitions.
@@ -163,7 +176,7 @@ pub(super) async fn trim(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Trim, &headers).await?;
+    pages.ask_each(&pages.topic(&tenant, &namespace, &local)?, &Ask::Trim, &headers).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -172,7 +185,7 @@ pub(super) async fn truncate(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::Truncate, &headers).await
+    pages.ask_each(&pages.topic(&tenant, &namespace, &local)?, &Ask::Truncate, &headers).await
 }
 
 /// Takes no more messages, for ever.
@@ -181,7 +194,7 @@ pub(super) async fn terminate(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     if 0 < pages.context.namespaces.partitions(&topic).await? {
         let reason = "Termination of a partitioned topic is not allowed";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
@@ -197,6 +210,32 @@ pub(super) async fn internal_stats(State(pages): State<Pages>, path: TopicPath, 
     pages.ask_one(path, Ask::InternalStats, &headers).await
 }
 
+/// What Apache Pulsar keeps of a topic in its metadata, as far as there is such a thing here.
+pub(super) fn internal_info(stats: &InternalStats) -> Value {
+    let ledgers = stats.ledgers.iter().map(|ledger| {
+        json!({"ledgerId": ledger.ledger_id, "entries": ledger.entries, "size": ledger.size, "isOffloaded": ledger.offloaded})
+    });
+    let cursors = stats.cursors.iter().map(|(name, cursor)| {
+        let (ledger, entry) = cursor.mark_delete_position.split_once(':').unwrap_or(("-1", "-1"));
+        let number = |text: &str| text.parse::<i64>().unwrap_or(-1);
+        let mark = json!({"ledgerId": number(ledger), "entryId": number(entry)});
+        (name.clone(), json!({"cursorsLedgerId": cursor.cursor_ledger, "markDelete": mark}))
+    });
+    json!({"version": 0, "ledgers": ledgers.collect::<Vec<_>>(), "cursors": cursors.collect::<Map<String, Value>>()})
+}
+
+pub(super) async fn internal_info_page(State(pages): State<Pages>, about: About) -> Answer {
+    let partitions = pages.each(&about.topic).await?;
+    if partitions == [about.topic.clone()] {
+        return Ok(json_page(pages.ask(&about.topic, &Ask::InternalInfo, about.forwarded).await?));
+    }
+    let mut all = Map::new();
+    for partition in partitions {
+        all.insert(partition.to_string(), pages.ask(&partition, &Ask::InternalInfo, about.forwarded).await?);
+    }
+    Ok(json_page(json!({"version": 0, "partitions": all})))
+}
+
 pub(super) async fn last_message_id(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
     pages.ask_one(path, Ask::LastMessageId, &headers).await
 }
@@ -207,7 +246,7 @@ pub(super) async fn subscriptions(
     Path((tenant, namespace, local)): TopicPath,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let partitions = pages.each(&topic).await?;
     Ok(answer(pages.ask(&partitions[0], &Ask::Subscriptions, is_forwarded(&headers)).await?))
 }
@@ -219,7 +258,7 @@ pub(super) async fn subscribe(
     body: Bytes,
 ) -> Answer {
     let start = body::message_id(&body)?.unwrap_or_else(MessageId::latest);
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     pages.ask_each(&topic, &Ask::Subscribe { name, start }, &headers).await
 }
 
@@ -229,7 +268,7 @@ pub(super) async fn unsubscribe(
     Query(Force { force }): Query<Force>,
     headers: HeaderMap,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     pages.ask_each(&topic, &Ask::Unsubscribe { name, force }, &headers).await
 }
 
@@ -238,7 +277,7 @@ pub(super) async fn skip_all(
     Path((tenant, namespace, local, name)): SubscriptionPath,
     headers: HeaderMap,
 ) -> Answer {
-    pages.ask_each(&persistent(&tenant, &namespace, &local)?, &Ask::SkipAll { name }, &headers).await
+    pages.ask_each(&pages.topic(&tenant, &namespace, &local)?, &Ask::SkipAll { name }, &headers).await
 }
 
 pub(super) async fn reset(
@@ -247,7 +286,7 @@ pub(super) async fn reset(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     let to = body::message_id(&body)?.ok_or_else(|| body::bad("a message id is missing"))?;
     if 0 < pages.context.namespaces.partitions(&topic).await? {
         let reason = "Reset-cursor at position is not allowed for partitioned-topic";
@@ -263,7 +302,7 @@ pub(super) async fn reset_to_time(
 ) -> Answer {
     let time_ms =
         time.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, format!("`{time}` is no timestamp")))?;
-    let topic = persistent(&tenant, &namespace, &local)?;
+    let topic = pages.topic(&tenant, &namespace, &local)?;
     pages.ask_each(&topic, &Ask::ResetToTime { name, time_ms }, &headers).await
 }
 
@@ -274,9 +313,8 @@ pub(super) async fn not_built(
     Path((tenant, namespace, local, feature)): SubscriptionPath,
 ) -> Refusal {
     let found = async {
-        let topic = persistent(&tenant, &namespace, &local)?;
-        let namespaces = &pages.context.namespaces;
-        if namespaces.exists(&topic).await? || 0 < namespaces.partitions(&topic).await? {
+        let topic = pages.topic(&tenant, &namespace, &local)?;
+        if pages.is_there(&topic).await? {
             return Ok(());
         }
         Err(Refusal::not_found(format!("Topic {topic} not found")))

@@ -72,6 +72,11 @@ impl fmt::Debug for LogReader {
 }
 
 impl LogReader {
+    /// Of a topic that stores nothing.
+    pub(crate) fn empty(context: &LogContext, topic: &TopicName) -> Self {
+        Self::new(context, topic, Chain::new(Vec::new(), LedgerId(0)), None)
+    }
+
     pub(super) fn new(
         context: &LogContext,
         topic: &TopicName,

@@ -83,7 +83,7 @@ impl Listings {
 
 /// Follows the metadata until nobody holds the list.
 async fn follow(metadata: Arc<dyn MetadataStore>, namespace: NamespaceName, list: Weak<List>) {
-    let (topics, partitioned) = (keys::topics(&namespace), partitioned_prefix(&namespace));
+    let (topics, partitioned) = (keys::topics(&namespace), partitioned_prefix(&namespace, Domain::Persistent));
     loop {
         let Err(error) = follow_once(&*metadata, &topics, &partitioned, &list).await else { return };
         tracing::info!(%namespace, %error, "the list of topics is read again");
@@ -135,8 +135,8 @@ impl List {
 }
 
 /// Before the partitioned topics of a namespace that are stored.
-pub(super) fn partitioned_prefix(namespace: &NamespaceName) -> String {
-    format!("{}{}/", keys::partitioned_topics(namespace), Domain::Persistent.as_str())
+pub(super) fn partitioned_prefix(namespace: &NamespaceName, domain: Domain) -> String {
+    format!("{}{}/", keys::partitioned_topics(namespace), domain.as_str())
 }
 
 /// What a watcher holds.

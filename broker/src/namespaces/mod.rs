@@ -25,17 +25,6 @@ pub(crate) use topics::is_system_topic;
 use crate::Clock;
 use listing::Listings;
 
-/// Which topics of a namespace are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TopicMode {
-    /// Stored ones.
-    Persistent,
-    /// Those that are only passed on.
-    NonPersistent,
-    /// Both.
-    All,
-}
-
 /// Why a client's topic is refused. The texts are those of Apache Pulsar: tools compare them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NamespaceError {

@@ -1,5 +1,5 @@
 use metadata::MemoryStore;
-use proto::NamespaceName;
+use proto::{Domain, NamespaceName};
 
 use super::*;
 use crate::ownership::Bundles;
@@ -72,11 +72,10 @@ async fn all_partitions_are_listed_as_soon_as_their_parent_is_made() {
     store_topic(&namespaces, "a-partition-1").await;
     namespaces.create_partitioned(&topic("a"), 2, []).await.unwrap();
     let default: NamespaceName = "public/default".parse().unwrap();
-    let listed = namespaces.topics(&default, TopicMode::Persistent).await.unwrap();
+    let listed = namespaces.topics(&default).await.unwrap();
     let full = |name: &str| format!("persistent://public/default/{name}");
     assert_eq!(listed, [full("a-partition-0"), full("a-partition-1"), full("b")]);
-    assert_eq!(namespaces.partitioned_topics(&default).await.unwrap(), [topic("a")]);
-    assert_eq!(namespaces.topics(&default, TopicMode::NonPersistent).await.unwrap(), Vec::<String>::new());
+    assert_eq!(namespaces.partitioned_topics(&default, Domain::Persistent).await.unwrap(), [topic("a")]);
 }
 
 #[tokio::test]

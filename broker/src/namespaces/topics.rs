@@ -1,5 +1,5 @@
 //! Which topics there are, as far as that is known without loading one.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use metadata::{Error, Expect, MetadataStoreExt, Operation, Transaction};
 use prost::Message;
@@ -7,7 +7,7 @@ use proto::records::{NamespaceRecord, PartitionedTopicRecord, PoliciesRecord, To
 use proto::{Domain, NamespaceName, TopicName, keys};
 
 use super::listing::{Listing, partitioned_prefix};
-use super::{ChangeError, NamespaceError, Namespaces, TopicMode, decode, partitions_max};
+use super::{ChangeError, NamespaceError, Namespaces, decode, partitions_max};
 use crate::policies::{self, AutoTopics};
 
 impl Namespaces {
@@ -76,7 +76,7 @@ impl Namespaces {
     }
 
     /// Whether `topic` is one of the partitions that its parent has.
-    async fn is_partition(&self, topic: &TopicName) -> Result<bool, NamespaceError> {
+    pub(crate) async fn is_partition(&self, topic: &TopicName) -> Result<bool, NamespaceError> {
         let Some(number) = topic.partition() else { return Ok(false) };
         Ok(number < self.partitions(&topic.partitioned()).await?)
     }
@@ -88,21 +88,14 @@ impl Namespaces {
         }
     }
 
-    /// Full names of a namespace's topics, partitions one by one, sorted.
-    pub(crate) async fn topics(
-        &self,
-        namespace: &NamespaceName,
-        mode: TopicMode,
-    ) -> Result<Vec<String>, NamespaceError> {
+    /// Full names of a namespace's stored topics, partitions one by one, sorted.
+    pub(crate) async fn topics(&self, namespace: &NamespaceName) -> Result<Vec<String>, NamespaceError> {
         self.require_namespace(namespace).await?;
-        if mode == TopicMode::NonPersistent {
-            return Ok(vec![]); // Such topics leave no trace, and this broker does not serve them yet.
-        }
         let prefix = keys::topics(namespace);
         let records = self.metadata.list_all(&prefix).await?;
         let local = |key: &str| key.strip_prefix(&prefix).map(str::to_owned);
         let mut names: BTreeSet<String> = records.iter().filter_map(|record| local(record.key.as_str())).collect();
-        for (topic, partitioned) in self.partitioned_records(namespace).await? {
+        for (topic, partitioned) in self.partitioned_records(namespace, Domain::Persistent).await? {
             names.extend((0..partitioned.partitions).map(|number| topic.with_partition(number).local().to_owned()));
         }
         Ok(names.into_iter().map(|name| format!("persistent://{namespace}/{name}")).collect())
@@ -114,20 +107,25 @@ impl Namespaces {
     }
 
     /// Names of a namespace's partitioned topics, sorted.
-    pub(crate) async fn partitioned_topics(&self, namespace: &NamespaceName) -> Result<Vec<TopicName>, NamespaceError> {
+    pub(crate) async fn partitioned_topics(
+        &self,
+        namespace: &NamespaceName,
+        domain: Domain,
+    ) -> Result<Vec<TopicName>, NamespaceError> {
         self.require_namespace(namespace).await?;
-        Ok(self.partitioned_records(namespace).await?.into_keys().collect())
+        Ok(self.partitioned_records(namespace, domain).await?.into_keys().collect())
     }
 
     async fn partitioned_records(
         &self,
         namespace: &NamespaceName,
+        domain: Domain,
     ) -> Result<BTreeMap<TopicName, PartitionedTopicRecord>, Error> {
-        let prefix = partitioned_prefix(namespace);
+        let prefix = partitioned_prefix(namespace, domain);
         let mut found = BTreeMap::new();
         for record in self.metadata.list_all(&prefix).await? {
             let local = record.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            if let Ok(topic) = TopicName::new(Domain::Persistent, namespace.clone(), local) {
+            if let Ok(topic) = TopicName::new(domain, namespace.clone(), local) {
                 found.insert(topic, decode(&record)?);
             }
         }
@@ -158,12 +156,14 @@ impl Namespaces {
         let (_, found) = found.ok_or_else(|| ChangeError::NotFound("Namespace not found".into()))?;
         let properties = properties.into_iter().collect();
         let record = PartitionedTopicRecord { partitions, properties, created_at: self.clock.now_ms() };
-        let transaction = Transaction::new(vec![
+        let mut operations = vec![
             Operation::Check { key: namespace.into(), expect: Expect::Version(found.version) },
-            Operation::Check { key: keys::topic(topic).into(), expect: Expect::Absent },
             Operation::put(keys::partitioned_topic(topic), record.encode_to_vec(), Expect::Absent),
-        ]);
-        match self.metadata.commit(transaction).await {
+        ];
+        if topic.domain() == Domain::Persistent {
+            operations.push(Operation::Check { key: keys::topic(topic).into(), expect: Expect::Absent });
+        }
+        match self.metadata.commit(Transaction::new(operations)).await {
             Ok(_) => Ok(()),
             Err(Error::Conflict { .. }) => Err(ChangeError::Conflict("This topic already exists".into())),
             Err(error) => Err(error.into()),
@@ -190,6 +190,26 @@ impl Namespaces {
             match self.metadata.put(&*key, record.encode_to_vec(), Expect::Version(found.version)).await {
                 Ok(_) => return Ok(current),
                 Err(Error::Conflict { .. }) => {} // Someone else changed it: look again.
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Changes what people have noted with a partitioned topic. `edit` is called again when somebody else was quicker.
+    pub(crate) async fn change_properties(
+        &self,
+        topic: &TopicName,
+        edit: impl Fn(&mut HashMap<String, String>),
+    ) -> Result<(), ChangeError> {
+        let key = keys::partitioned_topic(topic);
+        loop {
+            let found = self.read::<PartitionedTopicRecord>(&key).await?;
+            let gone = || ChangeError::NotFound(format!("Topic {topic} not found"));
+            let (mut record, found) = found.ok_or_else(gone)?;
+            edit(&mut record.properties);
+            match self.metadata.put(&*key, record.encode_to_vec(), Expect::Version(found.version)).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }

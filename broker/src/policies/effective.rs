@@ -8,7 +8,7 @@ use proto::records::{self, OffloadPolicy, PoliciesRecord};
 use proto::{NamespaceName, TopicName, keys};
 use serde_json::Value;
 
-use super::{Limits, Policies, Quotas, Retention, offload, plain};
+use super::{Inactivity, Limits, Policies, Quotas, Retention, offload, plain};
 
 /// A policies record as it was read: of nothing set, the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +82,11 @@ impl Effective {
         self.plain("message_ttl_in_seconds").as_u64().filter(|seconds| 0 < *seconds).map(Duration::from_secs)
     }
 
+    /// When a topic that nobody uses goes. `None`: it stays, as it does without a policy.
+    pub(crate) fn inactivity(&self) -> Option<Inactivity> {
+        Inactivity::of(&self.plain("inactive_topic_policies"))
+    }
+
     /// Beyond how many bytes since the last time a topic is compacted. `None`: never by itself.
     pub(crate) fn compaction_threshold(&self) -> Option<u64> {
         self.plain("compaction_threshold").as_u64().filter(|bytes| 0 < *bytes)
@@ -116,6 +121,12 @@ pub(crate) struct OfNamespace {
 }
 
 impl OfNamespace {
+    /// After how long a subscription goes that nobody uses. `None`: it stays.
+    pub(crate) fn subscription_expiration(&self) -> Option<Duration> {
+        let minutes = plain::get(&self.namespace.record, "subscription_expiration_time_minutes").as_u64();
+        minutes.filter(|minutes| 0 < *minutes).map(|minutes| Duration::from_secs(minutes.saturating_mul(60)))
+    }
+
     /// For a topic of this namespace.
     pub(crate) fn effective(&self, topic: &TopicName) -> Result<Effective, Error> {
         let key = Key::from(keys::topic_policies(&topic.partitioned()));

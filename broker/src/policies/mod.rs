@@ -6,6 +6,7 @@
 //! Never: acts on a policy.
 mod lenient; // From the JSON of a request,
 mod offload; // over single policies,
+mod permissions;
 mod plain;
 mod quotas;
 mod retention;
@@ -14,11 +15,14 @@ mod rows; // to all of them,
 mod table;
 
 mod effective; // what counts of them for a topic,
+mod inactivity;
 mod limits;
 mod store; // and where they are kept.
 
 pub(crate) use effective::{Effective, OfNamespace};
+pub(crate) use inactivity::Inactivity;
 pub(crate) use limits::Limits;
+pub(crate) use permissions::{Grant, grant, permissions};
 pub(crate) use plain::{property, set_property};
 pub(crate) use quotas::{QuotaAction, QuotaKind, Quotas, set_quota};
 pub(crate) use retention::Retention;

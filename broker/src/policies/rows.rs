@@ -3,7 +3,9 @@
 use proto::records::PoliciesRecord;
 use serde_json::{Value, json};
 
+use super::inactivity;
 use super::lenient::{INT, LONG};
+use super::permissions;
 use super::plain::{self, flag, name, one_of, whole};
 use super::quotas;
 use super::table::{LevelPage, Member, Missing, Policy, USUAL, Unset, Verb, nothing_more};
@@ -159,7 +161,7 @@ pub(super) static PLAIN: [Policy; 48] = [
         json!({"tickTime": 1000, "active": true, "maxDeliveryDelayInMillis": 0})
     ),
     of_namespace!("inactiveTopicPolicies", "inactive_topic_policies", POLICIES, plain::inactive_topics),
-    of_topic!("inactiveTopicPolicies", "inactive_topic_policies", USUAL, plain::inactive_topics, Value::Null),
+    of_topic!("inactiveTopicPolicies", "inactive_topic_policies", USUAL, plain::inactive_topics, inactivity::none()),
     of_namespace!("maxProducersPerTopic", "max_producers_per_topic", NUMBER, |value| {
         whole(value, INT, 0, "maxProducersPerTopic must be 0 or more")
     }),
@@ -292,7 +294,8 @@ pub(super) static PLAIN: [Policy; 48] = [
 ];
 
 /// Those of which only topics or only namespaces know, or whose pages are alone in something.
-pub(super) static APART: [Policy; 7] = [
+pub(super) static APART: [Policy; 8] = [
+    row!("permissions", "auth_policies", None, None, Member::Shown(permissions::KEY), permissions::read, Value::Null),
     row!(
         "backlogQuotaMap",
         "backlog_quota_map",

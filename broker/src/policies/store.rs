@@ -4,7 +4,7 @@ use std::sync::Arc;
 use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
 use prost::Message;
 use proto::records::PoliciesRecord;
-use proto::{NamespaceName, TopicName, keys};
+use proto::{Domain, NamespaceName, TopicName, keys};
 
 use super::{Policies, PolicyError};
 
@@ -29,6 +29,10 @@ impl Level {
     fn owners(&self) -> Vec<Key> {
         match self {
             Self::Namespace(namespace) => vec![keys::namespace(namespace).into()],
+            Self::Topic(topic) if topic.domain() == Domain::NonPersistent => {
+                // Only brokers know whether it is there: the asker has looked.
+                vec![keys::partitioned_topic(topic).into(), keys::namespace(topic.namespace()).into()]
+            }
             Self::Topic(topic) => vec![keys::topic(topic).into(), keys::partitioned_topic(topic).into()],
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use proto::pulsar::command_ack::AckType;
 use proto::pulsar::{CommandAck, CommandAckResponse, ServerError};
 
+use super::attached::Attached;
 use super::task::Task;
 use crate::cursor::{AckDelta, AckReceipt, Room};
 use crate::outbox::{Client, Serial};
@@ -11,11 +12,7 @@ use crate::outbox::{Client, Serial};
 impl Task {
     pub(super) fn acknowledge(&mut self, serial: Serial, ack: CommandAck, now: u64) {
         let attached = self.attached.get_mut(&serial).expect("the caller found it");
-        let receipt = ack.request_id.map(|request_id| Answer {
-            client: attached.client.clone(),
-            consumer_id: attached.consumer_id,
-            request_id,
-        });
+        let receipt = Answer::wanted(&ack, attached);
         let cumulative = ack.ack_type() == AckType::Cumulative;
         let refusal = if ack.txnid_least_bits() != 0 || ack.txnid_most_bits() != 0 {
             Some("Transactions are not enabled.")
@@ -87,7 +84,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn send(self, error: Option<(ServerError, String)>) {
+    pub(super) fn wanted(ack: &CommandAck, attached: &Attached) -> Option<Self> {
+        let (client, consumer_id) = (attached.client.clone(), attached.consumer_id);
+        ack.request_id.map(|request_id| Self { client, consumer_id, request_id })
+    }
+
+    pub(super) fn send(self, error: Option<(ServerError, String)>) {
         let (error, message) = error.unzip();
         self.client.outbox.send(CommandAckResponse {
             consumer_id: self.consumer_id,

@@ -38,6 +38,35 @@ pub(super) struct Attached {
     pub(super) last_consumed: u64,
 }
 
+impl Attached {
+    pub(super) fn new(attach: &Attach, present: Present) -> Self {
+        Self {
+            consumer_id: attach.consumer_id,
+            client: attach.client.clone(),
+            metadata: attach.metadata.clone(),
+            takes_any_schema: attach.takes_any_schema,
+            announced: false,
+            knows_end: false,
+            _present: present,
+            out: Rate::default(),
+            acked: Rate::default(),
+            redelivered: Rate::default(),
+            last_flow: 0,
+            last_acked: 0,
+            last_consumed: 0,
+        }
+    }
+
+    /// ACTIVE_CONSUMER_CHANGE, once the client knows that it is attached.
+    pub(super) fn tell_active(&self, kind: SubType, is_active: bool) {
+        let told = self.announced && ACTIVE_CHANGE_PROTOCOL <= self.client.protocol;
+        if told && kind == SubType::Failover {
+            let (consumer_id, is_active) = (self.consumer_id, Some(is_active));
+            self.client.outbox.send(CommandActiveConsumerChange { consumer_id, is_active });
+        }
+    }
+}
+
 impl Task {
     pub(super) fn attach(&mut self, attach: Attach) {
         let reply = self.admit(&attach).and_then(|handle| {
@@ -55,22 +84,7 @@ impl Task {
             super::consumers::Consumer::new(attach.serial, attach.name.clone(), attach.priority, attach.epoch);
         consumer.read_compacted = attach.read_compacted;
         self.dispatch.attach(attach.kind, &attach.keys, consumer);
-        let attached = Attached {
-            consumer_id: attach.consumer_id,
-            client: attach.client.clone(),
-            metadata: attach.metadata.clone(),
-            takes_any_schema: attach.takes_any_schema,
-            announced: false,
-            knows_end: false,
-            _present: present,
-            out: Rate::default(),
-            acked: Rate::default(),
-            redelivered: Rate::default(),
-            last_flow: 0,
-            last_acked: 0,
-            last_consumed: 0,
-        };
-        self.attached.insert(attach.serial, attached);
+        self.attached.insert(attach.serial, Attached::new(attach, present));
         self.reader_expected_until = None;
         self.elect();
     }
@@ -79,6 +93,7 @@ impl Task {
         if self.attached.remove(&serial).is_some() {
             self.dispatch.detach(serial);
             self.elect();
+            self.unused_since = self.clock.now_ms();
             if !self.durable && self.attached.is_empty() {
                 return Next::End;
             }
@@ -100,12 +115,8 @@ impl Task {
     }
 
     pub(super) fn tell_active(&self, serial: Serial) {
-        let attached = &self.attached[&serial];
-        let told = attached.announced && ACTIVE_CHANGE_PROTOCOL <= attached.client.protocol;
-        if told && self.dispatch.kind() == SubType::Failover {
-            let is_active = Some(self.dispatch.consumers().active() == Some(serial));
-            attached.client.outbox.send(CommandActiveConsumerChange { consumer_id: attached.consumer_id, is_active });
-        }
+        let is_active = self.dispatch.consumers().active() == Some(serial);
+        self.attached[&serial].tell_active(self.dispatch.kind(), is_active);
     }
 
     /// What is not durable ends with its last consumer, but not with one that is about to come back.
@@ -119,6 +130,7 @@ impl Task {
             self.dispatch.detach(serial);
             attached.client.outbox.push(|push| push.send_consumer_away(attached.consumer_id, serial, to));
         }
+        self.unused_since = self.clock.now_ms();
         self.elect();
     }
 }

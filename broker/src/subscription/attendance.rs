@@ -18,6 +18,11 @@ impl Attendance {
         if max.is_some_and(|max| max <= self.0.load(Ordering::Relaxed)) { Err(full()) } else { Ok(()) }
     }
 
+    /// Whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     /// Lets one in.
     pub(super) fn enter(&self, max: Option<usize>) -> Result<Present, SubscriptionError> {
         let one_more = |there: usize| max.is_none_or(|max| there < max).then_some(there + 1);

@@ -171,6 +171,11 @@ impl Consumers {
 
     /// Who gets the next entry.
     pub(super) fn pick(&mut self, shared: bool) -> Option<Serial> {
+        self.pick_in_turns(shared, TURN_MESSAGES)
+    }
+
+    /// The same with turns of so many messages.
+    pub(super) fn pick_in_turns(&mut self, shared: bool, turn_messages: u32) -> Option<Serial> {
         if !shared {
             return self.active.filter(|active| self.get(*active).is_some_and(Consumer::takes));
         }
@@ -178,7 +183,7 @@ impl Consumers {
         let takes = |consumer: &&Consumer| consumer.priority == best && consumer.takes();
         let current = self.turn.of.and_then(|serial| self.all.iter().position(|consumer| consumer.serial == serial));
         if let Some(current) = current.map(|at| &self.all[at]).filter(takes)
-            && current.messages_out - self.turn.since < u64::from(TURN_MESSAGES)
+            && current.messages_out - self.turn.since < u64::from(turn_messages)
         {
             return Some(current.serial);
         }

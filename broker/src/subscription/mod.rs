@@ -10,14 +10,17 @@ mod dispatch;
 mod keys;
 mod murmur3; // Pure, from whose turn it is to what is read ahead.
 mod read_ahead;
+mod receivers;
 mod slots;
 
 mod acks; // The shell around it.
+mod admission;
 mod attached;
 mod attendance;
 mod ended;
 mod error;
 mod expire;
+mod non_persistent; // Where nothing is stored.
 mod report;
 mod requests;
 mod start;
@@ -36,6 +39,7 @@ pub(crate) use attendance::Attendance;
 pub(crate) use consumers::Seat;
 pub(crate) use dispatch::KeyTerms;
 pub(crate) use error::SubscriptionError;
+pub(crate) use non_persistent::{Burst, Feed, Passed, Setup as PassingSetup, passing_id, spawn as spawn_passing};
 pub(crate) use report::kind_name;
 pub(crate) use slots::KeyPolicy;
 pub(crate) use start::{SubscribeAt, first_published_at};
@@ -103,6 +107,11 @@ pub(crate) enum Command {
     /// Removes the subscription.
     Delete {
         force: bool,
+        reply: Reply<()>,
+    },
+    /// The same, if it has had no consumer since then and nothing was acknowledged: else [`SubscriptionError::ActiveConsumers`].
+    DeleteUnused {
+        before_ms: u64,
         reply: Reply<()>,
     },
     SkipAll(Reply<()>),

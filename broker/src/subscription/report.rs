@@ -3,6 +3,8 @@ use proto::pulsar::CommandConsumerStatsResponse;
 use proto::pulsar::command_subscribe::SubType;
 
 use super::SubscriptionError;
+use super::attached::Attached;
+use super::consumers::Consumer;
 use super::keys::Keys;
 use super::task::Task;
 use crate::outbox::Serial;
@@ -73,66 +75,14 @@ impl Task {
 
     fn one(&mut self, serial: Serial, now: u64) -> Option<ConsumerStats> {
         let consumer = self.dispatch.consumers().get(serial)?;
-        let attached = self.attached.get_mut(&serial)?;
-        let (rate_out, throughput_out) = attached.out.per_second(now);
-        let keys = self.dispatch.keys();
-        let draining = keys.map(|keys| keys.draining(serial)).unwrap_or_default();
-        let draining: Vec<DrainingHash> = draining
-            .into_iter()
-            .map(|draining| DrainingHash {
-                hash: draining.slot.0,
-                unack_msgs: draining.pending,
-                blocked_attempts: draining.waiting as u64,
-            })
-            .collect();
-        Some(ConsumerStats {
-            consumer_name: consumer.name.clone(),
-            available_permits: consumer.permits,
-            unacked_messages: consumer.unacked,
-            blocked_consumer_on_unacked_msgs: consumer.blocked,
-            avg_messages_per_entry: consumer.messages_out as f64 / consumer.entries_out.max(1) as f64,
-            msg_rate_out: rate_out,
-            msg_throughput_out: throughput_out,
-            msg_rate_redeliver: attached.redelivered.per_second(now).0,
-            msg_out_counter: consumer.messages_out,
-            bytes_out_counter: consumer.bytes_out,
-            message_ack_rate: attached.acked.per_second(now).0,
-            address: attached.client.address.clone(),
-            connected_since: attached.client.connected_since.clone(),
-            client_version: attached.client.version.clone(),
-            last_acked_timestamp: attached.last_acked,
-            last_consumed_timestamp: attached.last_consumed,
-            last_consumed_flow_timestamp: attached.last_flow,
-            metadata: attached.metadata.clone(),
-            takes_any_schema: attached.takes_any_schema,
-            draining_hashes_count: draining.len() as u64,
-            draining_hashes_cleared_total: keys.map_or(0, |keys| keys.drained(serial)),
-            draining_hashes_unacked_messages: draining.iter().map(|draining| u64::from(draining.unack_msgs)).sum(),
-            draining_hashes: keys.map(|_| draining),
-            key_hash_range_arrays: keys.map(|keys| keys.slots().ranges_of(serial)),
-        })
+        Some(consumer_stats(consumer, self.attached.get_mut(&serial)?, self.dispatch.keys(), now))
     }
 
     /// CONSUMER_STATS, without its request id.
     pub(super) fn consumer_stats(&mut self, serial: Serial) -> Result<CommandConsumerStatsResponse, SubscriptionError> {
         let stats = self.one(serial, self.clock.now_ms()).ok_or(SubscriptionError::Closed)?;
         let backlog = self.reader.with_chain(|chain| self.dispatch.acks().unacknowledged(chain));
-        Ok(CommandConsumerStatsResponse {
-            msg_rate_out: Some(stats.msg_rate_out),
-            msg_throughput_out: Some(stats.msg_throughput_out),
-            msg_rate_redeliver: Some(stats.msg_rate_redeliver),
-            consumer_name: Some(stats.consumer_name),
-            available_permits: Some(u64::try_from(stats.available_permits).unwrap_or(0)),
-            unacked_messages: Some(stats.unacked_messages),
-            blocked_consumer_on_unacked_msgs: Some(stats.blocked_consumer_on_unacked_msgs),
-            address: Some(stats.address),
-            connected_since: Some(stats.connected_since),
-            r#type: Some(kind_name(self.dispatch.kind()).into()),
-            msg_rate_expired: Some(0.0),
-            msg_backlog: Some(backlog),
-            message_ack_rate: Some(stats.message_ack_rate),
-            ..Default::default()
-        })
+        Ok(told(stats, self.dispatch.kind(), backlog))
     }
 
     pub(super) fn cursor_stats(&self) -> CursorStats {
@@ -168,5 +118,70 @@ pub(crate) fn kind_name(kind: SubType) -> &'static str {
         SubType::Shared => "Shared",
         SubType::Failover => "Failover",
         SubType::KeyShared => "Key_Shared",
+    }
+}
+
+/// Of one consumer.
+pub(super) fn consumer_stats(
+    consumer: &Consumer,
+    attached: &mut Attached,
+    keys: Option<&Keys>,
+    now: u64,
+) -> ConsumerStats {
+    let (rate_out, throughput_out) = attached.out.per_second(now);
+    let draining = keys.map(|keys| keys.draining(consumer.serial)).unwrap_or_default();
+    let draining: Vec<DrainingHash> = draining
+        .into_iter()
+        .map(|draining| DrainingHash {
+            hash: draining.slot.0,
+            unack_msgs: draining.pending,
+            blocked_attempts: draining.waiting as u64,
+        })
+        .collect();
+    ConsumerStats {
+        consumer_name: consumer.name.clone(),
+        available_permits: consumer.permits,
+        unacked_messages: consumer.unacked,
+        blocked_consumer_on_unacked_msgs: consumer.blocked,
+        avg_messages_per_entry: consumer.messages_out as f64 / consumer.entries_out.max(1) as f64,
+        msg_rate_out: rate_out,
+        msg_throughput_out: throughput_out,
+        msg_rate_redeliver: attached.redelivered.per_second(now).0,
+        msg_out_counter: consumer.messages_out,
+        bytes_out_counter: consumer.bytes_out,
+        message_ack_rate: attached.acked.per_second(now).0,
+        address: attached.client.address.clone(),
+        connected_since: attached.client.connected_since.clone(),
+        client_version: attached.client.version.clone(),
+        last_acked_timestamp: attached.last_acked,
+        last_consumed_timestamp: attached.last_consumed,
+        last_consumed_flow_timestamp: attached.last_flow,
+        metadata: attached.metadata.clone(),
+        takes_any_schema: attached.takes_any_schema,
+        draining_hashes_count: draining.len() as u64,
+        draining_hashes_cleared_total: keys.map_or(0, |keys| keys.drained(consumer.serial)),
+        draining_hashes_unacked_messages: draining.iter().map(|draining| u64::from(draining.unack_msgs)).sum(),
+        draining_hashes: keys.map(|_| draining),
+        key_hash_range_arrays: keys.map(|keys| keys.slots().ranges_of(consumer.serial)),
+    }
+}
+
+/// As CONSUMER_STATS tells it.
+pub(super) fn told(stats: ConsumerStats, kind: SubType, backlog: u64) -> CommandConsumerStatsResponse {
+    CommandConsumerStatsResponse {
+        msg_rate_out: Some(stats.msg_rate_out),
+        msg_throughput_out: Some(stats.msg_throughput_out),
+        msg_rate_redeliver: Some(stats.msg_rate_redeliver),
+        consumer_name: Some(stats.consumer_name),
+        available_permits: Some(u64::try_from(stats.available_permits).unwrap_or(0)),
+        unacked_messages: Some(stats.unacked_messages),
+        blocked_consumer_on_unacked_msgs: Some(stats.blocked_consumer_on_unacked_msgs),
+        address: Some(stats.address),
+        connected_since: Some(stats.connected_since),
+        r#type: Some(kind_name(kind).into()),
+        msg_rate_expired: Some(0.0),
+        msg_backlog: Some(backlog),
+        message_ack_rate: Some(stats.message_ack_rate),
+        ..Default::default()
     }
 }

@@ -1,92 +1,13 @@
 //! Requests to a subscription that get an answer each.
 use proto::Position;
-use proto::pulsar::command_subscribe::SubType;
 
-use super::report::kind_name;
-use super::slots::{RangeConflict, SlotRange};
 use super::task::{Next, Task};
-use super::{Attach, Command, ConsumerHandle, Properties, SubscribeAt, SubscriptionError};
+use super::{Command, Properties, SubscribeAt, SubscriptionError};
 use crate::cursor::AckReceipt;
 use crate::log::LogError;
 use crate::outbox::{NextOwner, Serial};
 
 impl Task {
-    /// Whether a consumer may come in.
-    pub(super) fn admit(&self, attach: &Attach) -> Result<ConsumerHandle, SubscriptionError> {
-        if self.durable != attach.durable {
-            return Err(SubscriptionError::NotAllowed(match self.durable {
-                true => "Durable subscription with the same name already exists.".into(),
-                false => "NonDurable subscription with the same name already exists.".into(),
-            }));
-        }
-        let holder = self.attached.values().next().map(|attached| attached.client.outbox.clone());
-        if holder.is_some()
-            && let Some(text) = self.difference(attach)
-        {
-            return Err(SubscriptionError::Busy { text: text.into(), holder });
-        }
-        if holder.is_some() && attach.kind == SubType::Exclusive {
-            return Err(SubscriptionError::Busy { text: "Exclusive consumer is already connected".into(), holder });
-        }
-        if attach.limits.consumers_of_subscription.is_some_and(|max| max <= self.attached.len()) {
-            return Err(SubscriptionError::Busy {
-                text: "Subscription reached max consumers limit".into(),
-                holder: None,
-            });
-        }
-        if attach.kind == SubType::KeyShared
-            && let Some(conflict) = self.dispatch.conflict(&attach.keys)
-        {
-            return Err(SubscriptionError::Keys(self.told(conflict)));
-        }
-        let subscription = self.handle.upgrade().ok_or(SubscriptionError::Closed)?;
-        Ok(ConsumerHandle { serial: attach.serial, subscription })
-    }
-
-    /// What a consumer wants otherwise than those who are there, in Apache Pulsar's words.
-    fn difference(&self, attach: &Attach) -> Option<String> {
-        let (active, wanted) = (self.dispatch.kind(), attach.kind);
-        if active != wanted {
-            return Some(format!(
-                "Subscription is of different type. Active subscription type of '{}' is different than the connecting \
-                 consumer's type '{}'.",
-                kind_name(active),
-                kind_name(wanted)
-            ));
-        }
-        let (active, wanted) = (self.dispatch.keys()?.policy(), attach.keys.policy);
-        if active.sticky != wanted.sticky {
-            return Some(format!(
-                "Subscription is of different type. Active subscription key_shared mode of '{}' is different than the \
-                 connecting consumer's key_shared mode '{}'.",
-                active.mode_name(),
-                wanted.mode_name()
-            ));
-        }
-        let text = match (active.out_of_order, wanted.out_of_order) {
-            (false, true) => "does not allow out of order delivery while the connecting consumer allows it.",
-            (true, false) => "allows out of order delivery while the connecting consumer does not allow it.",
-            _ => return None,
-        };
-        Some(format!("Subscription is of different type. Active subscription {text}"))
-    }
-
-    fn told(&self, conflict: RangeConflict) -> String {
-        let range = |range: SlotRange| format!("[{},{}]", range.start(), range.end());
-        match conflict {
-            RangeConflict::Empty => "Ranges for KeyShared policy must not be empty.".into(),
-            RangeConflict::Reversed(one) => format!("Fixed hash range start > end for range: {}", range(one)),
-            RangeConflict::Own(one, other) => {
-                format!("Consumer's own ranges conflict: {} overlaps with {}", range(one), range(other))
-            }
-            RangeConflict::With(serial) => {
-                let name = self.dispatch.consumers().get(serial).map_or("", |consumer| &consumer.name);
-                let address = self.attached.get(&serial).map_or("", |attached| &attached.client.address);
-                format!("Range conflict with consumer Consumer{{consumerName={name}, address={address}}}")
-            }
-        }
-    }
-
     pub(super) async fn request(&mut self, command: Command) -> Next {
         match command {
             Command::Unsubscribe { serial, force, reply } => {
@@ -101,6 +22,10 @@ impl Task {
                 let allowed =
                     if force || self.attached.is_empty() { Ok(()) } else { Err(SubscriptionError::ActiveConsumers) };
                 return self.remove(allowed, reply).await;
+            }
+            Command::DeleteUnused { before_ms, reply } => {
+                let used = !self.attached.is_empty() || before_ms <= self.unused_since.max(self.counters.last_acked);
+                return self.remove(if used { Err(SubscriptionError::ActiveConsumers) } else { Ok(()) }, reply).await;
             }
             Command::Close(to, reply) => {
                 self.send_everyone_away(&to);
@@ -194,6 +119,7 @@ impl Task {
 
     /// Acknowledges all that lies below a position. Consumers stay.
     fn skip_below(&mut self, end: Position, reply: super::Reply<()>) {
+        self.unused_since = self.clock.now_ms();
         let reader = self.reader.clone();
         let delta = reader.with_chain(|chain| self.dispatch.cumulative(end, chain)).unwrap_or_default();
         let answer = move |outcome: Result<(), LogError>| drop(reply.send(outcome.map_err(Into::into)));

@@ -69,7 +69,7 @@ pub(super) struct WeakHandle {
 }
 
 impl SubscriptionHandle {
-    fn downgrade(self) -> WeakHandle {
+    pub(super) fn downgrade(self) -> WeakHandle {
         WeakHandle { name: self.name, durable: self.durable, mailbox: self.mailbox.downgrade() }
     }
 }
@@ -111,6 +111,8 @@ pub(super) struct Task {
     pub(super) dispatch: Dispatch,
     pub(super) attached: HashMap<Serial, Attached>,
     pub(super) counters: Counters,
+    /// When the last consumer left, somebody skipped messages, or it was loaded.
+    pub(super) unused_since: u64,
     /// The cursor log has too much to write: nothing is delivered meanwhile.
     pub(super) cursor_full: bool,
     pub(super) hold_until: Option<Instant>,
@@ -175,6 +177,7 @@ impl Task {
                 acks
             }
         };
+        let unused_since = setup.clock.now_ms();
         Ok(Self {
             name: setup.name,
             durable: setup.durable,
@@ -190,6 +193,7 @@ impl Task {
             dispatch: Dispatch::new(setup.kind, acks),
             attached: HashMap::new(),
             counters: Counters::default(),
+            unused_since,
             cursor_full: false,
             hold_until: None,
             reader_expected_until: None,

@@ -181,6 +181,11 @@ impl Producers {
         }
     }
 
+    /// Whether one is in, or waits to be.
+    pub(super) fn is_used(&self) -> bool {
+        !self.all.is_empty() || self.access.claim.is_some() || !self.access.queue.is_empty()
+    }
+
     /// An epoch is written down: whoever claims the topic is in.
     pub(super) fn epoch_written(&mut self, epoch: u64) {
         self.access.epoch = Some(epoch);

@@ -34,7 +34,8 @@ impl Excess {
 impl TopicHandle {
     /// The first entry that a durable subscription waits for. `None`: none waits for any.
     async fn first_waiting(&self) -> Result<Option<Position>, TopicError> {
-        let need = self.shared.trimmer.need().await.map_err(|error| self.log_error(&error))?;
+        let Some(stored) = &self.shared.stored else { return Ok(None) };
+        let need = stored.trimmer.need().await.map_err(|error| self.log_error(&error))?;
         Ok(match need {
             Need::NobodySince(_) => None,
             Need::From(first) => Some(self.shared.reader.at_or_after(first)),

@@ -118,7 +118,8 @@ impl TopicHandle {
         if let Err(CompactionError::Log(error @ LogError::Fenced { .. })) = &outcome {
             let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
         } else if outcome.is_err()
-            && let Err(error) = self.shared.compactor.drop_unfinished().await
+            && let Some(stored) = &self.shared.stored
+            && let Err(error) = stored.compactor.drop_unfinished().await
         {
             tracing::debug!(topic = %self.name(), %error, "what a compaction has written goes with the next load");
         }
@@ -150,7 +151,7 @@ impl TopicHandle {
         if end <= seen || self.last_position().is_none() {
             return Ok(None);
         }
-        let mut rewrite = self.shared.compactor.begin().await?;
+        let mut rewrite = self.stored()?.compactor.begin().await?;
         let mut pass = Pass::new(seed, KEYS_MAX);
         let outcome = loop {
             self.give_all(&mut pass, end, &mut rewrite).await?;
@@ -210,7 +211,7 @@ impl TopicHandle {
         let Ok(_idle) = self.shared.compactions.pass.clone().try_lock_owned() else {
             return Err(TopicError::ActiveUsers);
         };
-        match self.shared.compactor.forget().await {
+        match self.stored()?.compactor.forget().await {
             Err(error @ LogError::Fenced { .. }) => {
                 let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
                 Err(self.log_error(&error))

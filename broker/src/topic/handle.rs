@@ -17,7 +17,7 @@ use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Produc
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::{Need, OF_COMPACTION};
-use crate::log::{Chain, Compactor, Keep, LogError, LogReader, Offloader, Trimmer};
+use crate::log::{Chain, Compactor, Keep, LogError, LogReader, Offloader, RecordOwner, Trimmer};
 use crate::outbox::{NextOwner, Serial, no_message_id};
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
@@ -28,11 +28,11 @@ pub(super) struct Shared {
     pub(super) name: TopicName,
     /// Of message ids.
     pub(super) partition: Option<i32>,
+    /// Of a non-persistent topic, that of an empty log.
     pub(super) reader: LogReader,
-    pub(super) trimmer: Trimmer,
-    pub(super) offloader: Offloader,
+    /// Not of a non-persistent topic.
+    pub(super) stored: Option<Stored>,
     pub(super) offloads: Offloads,
-    pub(super) compactor: Compactor,
     pub(super) compactions: Compactions,
     pub(super) created_at: u64,
     /// Whether messages that come twice are stored once.
@@ -41,6 +41,15 @@ pub(super) struct Shared {
     pub(super) terminated: Arc<AtomicBool>,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
+}
+
+/// What works on the log of a topic beside its task.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) trimmer: Trimmer,
+    pub(super) offloader: Offloader,
+    pub(super) compactor: Compactor,
+    pub(super) record: RecordOwner,
 }
 
 /// Talks to one topic's task. Cheap to clone.
@@ -73,6 +82,11 @@ impl TopicHandle {
     /// Whether the topic is on its way out.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.is_closed()
+    }
+
+    pub(super) fn stored(&self) -> Result<&Stored, TopicError> {
+        let text = "not possible on a non-persistent topic";
+        self.shared.stored.as_ref().ok_or(TopicError::NotAllowed(text.into()))
     }
 
     /// Returns once the topic's task has ended.
@@ -144,6 +158,7 @@ impl TopicHandle {
                 stats.msg_out_counter += one.msg_out_counter;
                 stats.bytes_out_counter += one.bytes_out_counter;
                 stats.backlog_size = stats.backlog_size.max(one.backlog_size);
+                stats.msg_drop_rate = stats.msg_drop_rate.map(|rate| rate + one.msg_drop_rate.unwrap_or(0.0));
                 stats.subscriptions.insert(subscription.name.to_string(), *one);
             }
         }
@@ -276,7 +291,7 @@ impl TopicHandle {
     /// What durable subscriptions need of the topic at this moment.
     pub(crate) async fn need(&self) -> Result<Need, TopicError> {
         self.remember().await?;
-        self.shared.trimmer.need().await.map_err(|error| self.log_error(&error))
+        self.stored()?.trimmer.need().await.map_err(|error| self.log_error(&error))
     }
 
     /// Closes the open ledger, if it is this one and has entries. It is closed some time after this has returned.
@@ -288,7 +303,7 @@ impl TopicHandle {
     /// many. [`TopicError::Unavailable`] when one was not.
     pub(crate) async fn trim(&self, keep: &Keep, checks: &[Operation]) -> Result<usize, TopicError> {
         self.remember().await?;
-        let trimmed = self.shared.trimmer.trim(keep, checks).await;
+        let trimmed = self.stored()?.trimmer.trim(keep, checks).await;
         match &trimmed {
             Ok(gone) if gone.is_empty() => return Ok(0),
             // Some may have left before the rest could not.
@@ -313,13 +328,6 @@ impl TopicHandle {
         }
         self.trim(&Keep::NOTHING, &[]).await?;
         Ok(())
-    }
-
-    /// Whether a producer or a consumer is connected.
-    pub(super) async fn has_users(&self) -> Result<bool, TopicError> {
-        let stats = self.stats().await?;
-        let consumed = stats.subscriptions.values().any(|subscription| !subscription.consumers.is_empty());
-        Ok(consumed || !stats.publishers.is_empty())
     }
 
     /// Asks the task to end, which sends clients to the next owner, and waits until it has.

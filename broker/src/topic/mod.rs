@@ -9,10 +9,14 @@ mod compaction;
 mod errands;
 mod error;
 mod handle; // What others ask,
+mod idle;
 mod limits;
 mod messages;
+mod non_persistent; // Where nothing is stored.
 mod offloads;
-mod producers; // and who answers.
+mod producers; // and who answers:
+mod properties;
+mod publishing;
 mod registry;
 mod remember;
 mod sequences; // and what was published,
@@ -25,6 +29,7 @@ pub(crate) use backlog::Excess;
 pub(crate) use compaction::CompactionProgress;
 pub(crate) use error::TopicError;
 pub(crate) use handle::{ConsumerWanted, TopicHandle};
+pub(crate) use idle::Idle;
 pub(crate) use messages::{Expired, From};
 pub(crate) use offloads::OffloadProgress;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use proto::{LedgerId, Position};
 
 use super::task::Command;
 use super::{TopicError, TopicHandle, TopicStats};
-use crate::log::{LogError, OffloadError};
+use crate::log::{LogError, OffloadError, Offloader};
 use crate::offload::Store;
 
 /// How an offload goes that somebody asked for, since the topic was loaded.
@@ -93,7 +93,7 @@ impl TopicHandle {
         progress: impl Fn(u64) + Send + Sync,
         until: impl Future<Output = ()> + Send,
     ) -> Result<bool, OffloadError> {
-        let moved = self.shared.offloader.offload(ledger, store, progress, until).await;
+        let moved = self.offloader()?.offload(ledger, store, progress, until).await;
         self.unless_given_up(moved).await
     }
 
@@ -103,8 +103,13 @@ impl TopicHandle {
         ledger: LedgerId,
         until: impl Future<Output = ()> + Send,
     ) -> Result<bool, OffloadError> {
-        let freed = self.shared.offloader.free(ledger, until).await;
+        let freed = self.offloader()?.free(ledger, until).await;
         self.unless_given_up(freed).await
+    }
+
+    fn offloader(&self) -> Result<&Offloader, OffloadError> {
+        let stored = self.shared.stored.as_ref().ok_or(LogError::Closed)?; // Nobody asks: it has no ledgers.
+        Ok(&stored.offloader)
     }
 
     async fn unless_given_up(&self, outcome: Result<bool, OffloadError>) -> Result<bool, OffloadError> {

@@ -91,6 +91,8 @@ pub(super) struct Producer {
     pub(super) client: Arc<Client>,
     metadata: BTreeMap<String, String>,
     pub(super) rate: Rate,
+    /// Too much for a topic that stores nothing.
+    pub(super) dropped: Rate,
 }
 
 /// All of a topic: those that are in, and in [`access`](super::access) those that wait.
@@ -152,6 +154,7 @@ impl Producer {
             client: attach.client.clone(),
             metadata: attach.metadata.clone(),
             rate: Rate::default(),
+            dropped: Rate::default(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Producer {
             connected_since: self.client.connected_since.clone(),
             client_version: self.client.version.clone(),
             metadata: self.metadata.clone(),
+            msg_drop_rate: (0 < self.dropped.messages).then(|| self.dropped.per_second(now_ms).0),
             ..Default::default()
         }
     }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::StreamExt;
+use metadata::Transaction;
 use parking_lot::Mutex;
-use proto::TopicName;
+use proto::{Domain, TopicName};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::compaction::Compactions;
-use super::handle::Shared;
+use super::handle::{Shared, Stored};
 use super::offloads::Offloads;
 use super::remember::remembered;
-use super::{TopicError, TopicHandle, task};
+use super::{Idle, TopicError, TopicHandle, non_persistent, task};
 use crate::Clock;
-use crate::log::{self, LogContext};
+use crate::log::{self, LogContext, LogReader};
 use crate::outbox::{NextOwner, Serial};
 use crate::policies;
 
@@ -87,6 +88,9 @@ impl Registry {
 
     async fn load(self: &Arc<Self>, name: &TopicName, create: bool) -> Result<TopicHandle, TopicError> {
         let failed = |error: log::LogError| TopicError::from_log(&error, name);
+        if name.domain() == Domain::NonPersistent {
+            return if create { Ok(self.make_non_persistent(name)) } else { Err(TopicError::NotFound(name.clone())) };
+        }
         let loaded = match log::load(&self.setup.log, name).await {
             Err(log::LogError::NotFound { .. }) if create => {
                 log::create(&self.setup.log, name, HashMap::new()).await.map_err(failed)?;
@@ -98,12 +102,15 @@ impl Registry {
         let sequences = remembered(&mut loaded, self.clock.now_ms()).await.map_err(failed)?;
         let shared = Arc::new(Shared {
             name: name.clone(),
-            partition: name.partition().and_then(|number| i32::try_from(number).ok()),
+            partition: partition(name),
             reader: loaded.log.reader(),
-            trimmer: loaded.trimmer.clone(),
-            offloader: loaded.offloader.clone(),
+            stored: Some(Stored {
+                trimmer: loaded.trimmer.clone(),
+                offloader: loaded.offloader.clone(),
+                compactor: loaded.compactor.clone(),
+                record: loaded.record.clone(),
+            }),
             offloads: Offloads::default(),
-            compactor: loaded.compactor.clone(),
             compactions: Compactions::default(),
             created_at: loaded.created_at,
             deduplicates: AtomicBool::new(sequences.is_some()),
@@ -112,6 +119,38 @@ impl Registry {
         });
         Ok(task::spawn(shared, loaded, sequences, self.clone()))
     }
+
+    /// There is nothing to load: it begins.
+    fn make_non_persistent(self: &Arc<Self>, name: &TopicName) -> TopicHandle {
+        let shared = Arc::new(Shared {
+            name: name.clone(),
+            partition: partition(name),
+            reader: LogReader::empty(&self.setup.log, name),
+            stored: None,
+            offloads: Offloads::default(),
+            compactions: Compactions::default(),
+            created_at: self.clock.now_ms(),
+            deduplicates: AtomicBool::new(false),
+            terminated: Arc::default(),
+            gone: CancellationToken::new(),
+        });
+        non_persistent::spawn(shared, self.clone())
+    }
+}
+
+/// Of message ids.
+fn partition(name: &TopicName) -> Option<i32> {
+    name.partition().and_then(|number| i32::try_from(number).ok())
+}
+
+/// Under which condition a topic is deleted.
+#[derive(Debug, Clone, Copy)]
+enum If {
+    Always,
+    /// Nobody is there.
+    Unused,
+    /// And nobody was since that was found out.
+    Still(Idle),
 }
 
 /// What to do about a slot.
@@ -245,26 +284,58 @@ impl Topics {
     }
 
     /// Deletes a topic, loaded or not. Without `force`, producers and connected consumers are in the way.
-    #[tracing::instrument(target = "geminga", name = "topic.delete", skip_all, fields(topic = %name))]
     pub(crate) async fn delete(&self, name: &TopicName, force: bool) -> Result<(), TopicError> {
+        self.delete_if(name, if force { If::Always } else { If::Unused }).await
+    }
+
+    /// Deletes a topic that is still as idle as it was. [`TopicError::ActiveUsers`]: it is not.
+    pub(crate) async fn delete_idle(&self, name: &TopicName, idle: Idle) -> Result<(), TopicError> {
+        self.delete_if(name, If::Still(idle)).await
+    }
+
+    #[tracing::instrument(target = "geminga", name = "topic.delete", skip_all, fields(topic = %name))]
+    async fn delete_if(&self, name: &TopicName, allowed: If) -> Result<(), TopicError> {
         if !(self.0.setup.owns)(name) {
             return Err(TopicError::NotOwner(name.clone()));
         }
+        let mut ended = false;
         let sender = loop {
             match self.find(name) {
                 Found::Mine(sender, _) => break sender,
                 Found::Wait(outcome) => drop(wait(outcome).await),
                 Found::Handle(handle) if handle.is_closed() => handle.gone().await,
-                Found::Handle(handle) => {
-                    if !force && handle.has_users().await? {
-                        return Err(TopicError::ActiveUsers);
+                Found::Handle(handle) => match allowed {
+                    If::Always => handle.end(false, &NextOwner::default()).await,
+                    If::Unused => match handle.idle(self.0.clock.now_ms()).await? {
+                        Some(idle) => {
+                            handle.end_idle(idle).await?; // If not, it is looked at again.
+                        }
+                        None => return Err(TopicError::ActiveUsers),
+                    },
+                    If::Still(idle) => {
+                        if ended || !handle.end_idle(idle).await? {
+                            return Err(TopicError::ActiveUsers);
+                        }
+                        ended = true;
                     }
-                    handle.end(false, &NextOwner::default()).await;
-                }
+                },
             }
         };
         let freed = Freed { topics: self, name, handle: None };
-        let deleted = log::delete(&self.0.setup.log, name, policies::forget_topic(name)).await;
+        if matches!(allowed, If::Still(_)) && !ended {
+            return Err(TopicError::ActiveUsers); // Somebody has unloaded it: nothing is known any more.
+        }
+        let deleted = match name.domain() {
+            Domain::Persistent => log::delete(&self.0.setup.log, name, policies::forget_topic(name)).await,
+            // It has gone with its task, but for what was wanted of it.
+            Domain::NonPersistent => match policies::forget_topic(name) {
+                nothing if nothing.is_empty() => Ok(()),
+                forget => {
+                    let forgotten = self.0.setup.log.metadata.commit(Transaction::new(forget)).await;
+                    forgotten.map(drop).map_err(log::LogError::from)
+                }
+            },
+        };
         drop(freed);
         drop(sender); // Whoever waits looks again.
         deleted.map_err(|error| TopicError::from_log(&error, name))

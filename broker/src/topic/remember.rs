@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use super::TopicError;
 use super::errands::Errand;
 use super::producers::{AttachProducer, ProducerRefused};
+use super::publishing::{Waiting, What};
 use super::sequences::Sequences;
-use super::task::{Topic, Waiting, What};
+use super::task::Topic;
 use crate::cursor::{AckSet, OF_PRODUCERS};
 use crate::log::{Loaded, LogError};
 

@@ -3,21 +3,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::LedgerId;
 use proto::pulsar::command_subscribe::SubType;
-use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData, ServerError};
-use proto::{LedgerId, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TopicHandle;
 use super::errands::Errands;
 use super::handle::Shared;
-use super::producers::{AttachProducer, Producers, Publish, Refusal};
+use super::idle::{Activity, Idle};
+use super::producers::{AttachProducer, Producers, Publish};
+use super::publishing::{Waiting, What};
 use super::registry::Registry;
-use super::sequences::{Seen, Sequences, Verdict};
+use super::sequences::Sequences;
 use super::terminate::{Ending, TerminateReply};
 use crate::cursor::{CursorLog, OF_COMPACTION, OF_PRODUCERS};
 use crate::log::{Loaded, LogError, Settled, TopicLog};
-use crate::outbox::{NextOwner, Push, Serial, no_message_id};
+use crate::outbox::{NextOwner, Serial};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
 use crate::subscription::{self, Attach, Attendance, Properties, Seat, Setup, Start, SubscribeAt, SubscriptionHandle};
@@ -63,6 +64,17 @@ pub(super) enum Command {
     Trimmed,
     /// The topic's record is another's, or in doubt.
     GiveUp(LogError),
+    /// Since when nobody uses it.
+    Idle {
+        now_ms: u64,
+        reply: oneshot::Sender<Option<Idle>>,
+    },
+    /// Ends it for good, if it is still as it was.
+    EndIdle {
+        idle: Idle,
+        to: NextOwner,
+        reply: oneshot::Sender<bool>,
+    },
     /// Ends the topic's task, once everyone is answered; `keep` closes the log properly, else it is about to be deleted.
     End {
         keep: bool,
@@ -81,42 +93,6 @@ pub(super) struct Make {
     pub(super) properties: Properties,
 }
 
-/// What waits for its turn to be answered.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) serial: Serial,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// An append that the log has not settled.
-    Append {
-        sequence_id: u64,
-        highest_sequence_id: u64,
-        messages: u32,
-        bytes: usize,
-        seen: Option<Seen>,
-    },
-    /// It is stored once everything before it is.
-    Duplicate {
-        sequence_id: u64,
-        highest_sequence_id: u64,
-        bytes: usize,
-    },
-    Refused {
-        sequence_id: u64,
-        bytes: usize,
-        refusal: Refusal,
-    },
-    /// CLOSE_PRODUCER.
-    Leave {
-        request_id: u64,
-    },
-    /// A producer of whom something is in flight.
-    Attach(Box<AttachProducer>),
-}
-
 pub(super) struct Topic {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Arc<Registry>,
@@ -129,9 +105,10 @@ pub(super) struct Topic {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) ending: Ending,
     pub(super) attendance: Attendance,
+    pub(super) activity: Activity,
     pub(super) subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
-    published: Rate,
-    last_publish: u64,
+    pub(super) published: Rate,
+    pub(super) last_publish: u64,
 }
 
 /// Starts the task of a topic that was loaded.
@@ -154,6 +131,7 @@ pub(super) fn spawn(
         waiting: VecDeque::new(),
         ending: Ending::new(loaded.terminated),
         attendance: Attendance::default(),
+        activity: Activity::new(),
         subscriptions: BTreeMap::new(),
         published: Rate::default(),
         last_publish: 0,
@@ -168,11 +146,6 @@ pub(super) fn spawn(
     }
     registry.tasks.spawn(topic.run(inbox));
     handle
-}
-
-fn overlaps() -> Refusal {
-    let text = "some messages of the batch are stored already and some are not";
-    Refusal { error: ServerError::NotAllowedError, text: text.into() }
 }
 
 /// Why the task ends.
@@ -213,6 +186,7 @@ impl Topic {
     }
 
     fn handle(&mut self, command: Command) -> Option<End> {
+        self.activity.note(&command);
         match command {
             Command::Publish(batch) => batch.into_iter().for_each(|publish| self.publish(publish)),
             Command::Attach(attach) => self.attach(attach),
@@ -245,136 +219,18 @@ impl Topic {
                 tracing::warn!(topic = %self.shared.name, %error, "topic is given up and loaded again on demand");
                 return Some(End::Lost);
             }
+            Command::Idle { now_ms, reply } => {
+                let _ = reply.send(self.idle(now_ms));
+            }
+            Command::EndIdle { idle, to, reply } => {
+                let ends = self.ends_idle(idle);
+                if reply.send(ends).is_ok() && ends {
+                    return Some(End::Close { keep: false, to });
+                }
+            }
             Command::End { keep, to } => return Some(End::Close { keep, to }),
         }
         None
-    }
-
-    // Publishing.
-
-    fn publish(&mut self, publish: Publish) {
-        let Publish { serial, sequence_id, highest_sequence_id, messages, bytes, stamp, entry } = publish;
-        if self.ending.is_deaf() {
-            return; // Its producer is about to be sent away, and sends it again.
-        }
-        let Some(producer) = self.producers.get_mut(serial) else { return }; // It was sent away meanwhile.
-        let now = self.registry.clock.now_ms();
-        let what = match entry {
-            Ok(entry) => {
-                producer.rate.add(u64::from(messages), entry.len() as u64, now);
-                let verdict = self.sequences.as_mut().map_or(Verdict::New(None), |known| known.judge(&stamp, now));
-                match verdict {
-                    Verdict::New(seen) => {
-                        self.log.append(entry);
-                        What::Append { sequence_id, highest_sequence_id, messages, bytes, seen }
-                    }
-                    Verdict::Duplicate => What::Duplicate { sequence_id, highest_sequence_id, bytes },
-                    Verdict::Overlaps => What::Refused { sequence_id, bytes, refusal: overlaps() },
-                }
-            }
-            Err(refusal) => What::Refused { sequence_id, bytes, refusal },
-        };
-        self.waiting.push_back(Waiting { serial, what });
-        self.answer_ready();
-    }
-
-    fn confirmed(&mut self, first: Position, count: usize) {
-        let mut position = first;
-        let mut left = count;
-        let now = self.registry.clock.now_ms();
-        let (mut messages_in, mut bytes_in) = (0, 0);
-        while 0 < left {
-            let serial = self.waiting.front().expect("the log confirms only what was appended").serial;
-            let mut take = |push: &mut Option<(&mut Push<'_>, u64)>| {
-                while 0 < left
-                    && let Some(Waiting { what: What::Append { .. }, .. }) =
-                        self.waiting.front().filter(|waiting| waiting.serial == serial)
-                {
-                    let Some(Waiting { what, .. }) = self.waiting.pop_front() else { return };
-                    let What::Append { sequence_id, highest_sequence_id, messages, bytes, seen } = what else { return };
-                    if let (Some(seen), Some(sequences)) = (seen, &mut self.sequences) {
-                        sequences.stored(seen, now);
-                    }
-                    messages_in += u64::from(messages);
-                    bytes_in += bytes as u64;
-                    left -= 1;
-                    if let Some((push, producer_id)) = push {
-                        let partition = self.shared.partition;
-                        push.receipt(&CommandSendReceipt {
-                            producer_id: *producer_id,
-                            sequence_id,
-                            message_id: Some(MessageIdData { partition, ..position.to_message_id() }),
-                            highest_sequence_id: Some(highest_sequence_id).filter(|highest| 0 < *highest),
-                        });
-                        push.settled(serial, bytes);
-                    }
-                    position = position.next();
-                }
-            };
-            match self.producers.get_mut(serial) {
-                Some(producer) => {
-                    let producer_id = producer.producer_id;
-                    producer.client.outbox.push(|push| take(&mut Some((push, producer_id))));
-                }
-                None => take(&mut None), // Gone without waiting. Its messages stay.
-            }
-            if 0 < left {
-                self.answer_ready();
-            }
-        }
-        if let Some(sequences) = &mut self.sequences {
-            sequences.passed(count as u64, bytes_in, position);
-        }
-        self.answer_ready();
-        self.published.add(messages_in, bytes_in, now);
-        self.last_publish = now;
-    }
-
-    /// Answers what stands in front and waits for no append.
-    pub(super) fn answer_ready(&mut self) {
-        while self.waiting.front().is_some_and(|front| !matches!(front.what, What::Append { .. })) {
-            if let Some(waiting) = self.waiting.pop_front() {
-                self.answer(waiting);
-            }
-        }
-    }
-
-    fn answer(&mut self, Waiting { serial, what }: Waiting) {
-        match what {
-            What::Append { .. } => {} // Unanswered: the client sends it again.
-            What::Attach(attach) => self.let_in(*attach),
-            What::Duplicate { sequence_id, highest_sequence_id, bytes } => {
-                let Some(producer) = self.producers.get_mut(serial) else { return };
-                let producer_id = producer.producer_id;
-                producer.client.outbox.push(|push| {
-                    push.receipt(&CommandSendReceipt {
-                        producer_id,
-                        sequence_id,
-                        message_id: Some(no_message_id()),
-                        highest_sequence_id: Some(highest_sequence_id).filter(|highest| 0 < *highest),
-                    });
-                    push.settled(serial, bytes);
-                });
-            }
-            What::Refused { sequence_id, bytes, refusal } => {
-                let Some(producer) = self.producers.get_mut(serial) else { return };
-                let producer_id = producer.producer_id;
-                let Refusal { error, text: message } = refusal;
-                let error = CommandSendError { producer_id, sequence_id, error: error.into(), message };
-                producer.client.outbox.push(|push| {
-                    push.settled(serial, bytes);
-                    push.command(&error.into());
-                });
-            }
-            What::Leave { request_id } => {
-                if let Some(producer) = self.producers.remove(serial) {
-                    producer.client.outbox.push(|push| {
-                        push.write_off(serial);
-                        push.command(&CommandSuccess { request_id, schema: None }.into());
-                    });
-                }
-            }
-        }
     }
 
     // Subscriptions.

@@ -8,7 +8,8 @@ use proto::Position;
 use tokio::sync::oneshot;
 
 use super::producers::AttachProducer;
-use super::task::{Topic, What};
+use super::publishing::What;
+use super::task::Topic;
 use super::{TopicError, TopicHandle};
 use crate::log::LogError;
 use crate::outbox::NextOwner;

@@ -3,6 +3,7 @@
 mod backlog;
 mod compaction;
 mod tiering;
+mod unused;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +47,9 @@ impl House {
         });
         let policies = Policies::new(log.metadata.clone());
         let tiering = Tiering::new(log.tier.clone(), policies.clone(), defaults(), log.clock.clone());
-        let upkeep = Upkeep::new(topics, policies, tiering, log.rollover, HOUR, log.clock.clone(), 1);
+        let schemas = Schemas::new(log.metadata.clone(), log.clock.clone());
+        let rooms = Rooms { topics, policies, schemas };
+        let upkeep = Upkeep::new(rooms, tiering, log.rollover, HOUR, log.clock.clone(), 1);
         let namespace = NamespaceRecord::default().encode_to_vec();
         rig.store.put(keys::namespace(rig.topic.namespace()), namespace, Expect::Absent).await.unwrap();
         Self { rig, log, upkeep, sealed }

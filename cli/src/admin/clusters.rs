@@ -72,6 +72,11 @@ const BROKER_VERBS: &[Verb] = &[
     )
     .query("topicVersion")]),
     get("version", "brokers/version", "What a broker is"),
+    get("get-runtime-config", "brokers/configuration/runtime", "Settings under Apache Pulsar's names"),
+    get("get-internal-config", "brokers/internal-configuration", "Where the metadata are"),
+    get("backlog-quota-check", "brokers/backlog-quota-check", "Look at backlogs at once"),
+    get("openapi", "geminga/openapi", "All pages of administration, as an OpenAPI document")
+        .shows(Shows::Text(|_, document| Ok(format!("{document:#}\n")))),
 ];
 
 const SCHEMA_VERBS: &[Verb] = &[get("get", "schemas/{topic}/schema{/version}", "The schema of a topic")

@@ -8,6 +8,7 @@ mod verb; // what a row of a table is,
 
 mod bookies; // the tables,
 mod clusters;
+mod daily;
 mod namespaces;
 mod offload;
 mod policies;
@@ -37,13 +38,14 @@ use server::Server;
 use verb::{Resource, Shows, Verb};
 
 /// Everything there is, in the order of the help.
-const TABLES: [Resource; 10] = [
+const TABLES: [Resource; 11] = [
     topics::TOPICS,
     policies::TOPIC_POLICIES,
     namespaces::NAMESPACES,
     clusters::TENANTS,
     clusters::CLUSTERS,
     clusters::BROKERS,
+    daily::BROKER_STATS,
     bookies::BOOKIES,
     clusters::SCHEMAS,
     topics::LOOKUP,

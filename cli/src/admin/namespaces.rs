@@ -1,10 +1,13 @@
 //! The table of namespaces.
-use super::policies;
 use super::value::Kind;
 use super::verb::{Argument, Resource, Verb, delete, flag, get, positional, put, switch};
+use super::{daily, policies};
 
-pub(super) const NAMESPACES: Resource =
-    Resource { name: "namespaces", about: "Namespaces and their policies", verbs: &[OWN, policies::OF_NAMESPACES] };
+pub(super) const NAMESPACES: Resource = Resource {
+    name: "namespaces",
+    about: "Namespaces and their policies",
+    verbs: &[OWN, daily::OF_NAMESPACES, policies::OF_NAMESPACES],
+};
 
 pub(super) const NAMESPACE: Argument = positional("namespace", Kind::Namespace, "tenant/namespace");
 pub(super) const TENANT: Argument = positional("tenant", Kind::Text("TENANT"), "Name of the tenant");

@@ -4,22 +4,22 @@ use serde_json::Value;
 
 use super::given::Given;
 use super::namespaces::NAMESPACE;
-use super::policies;
 use super::show::{Format, Part};
 use super::value::Kind;
 use super::verb::{Argument, Resource, Shows, Verb, Way, delete, flag, get, positional, post, put, switch};
+use super::{daily, policies};
 
 pub(super) const TOPICS: Resource = Resource {
     name: "topics",
     about: "Topics and their subscriptions",
-    verbs: &[LIFE, SEEN, USED, STORED, policies::OF_TOPICS],
+    verbs: &[LIFE, SEEN, USED, STORED, daily::OF_TOPICS, policies::OF_TOPICS],
 };
 
 pub(super) const LOOKUP: Resource = Resource { name: "lookup", about: "Who serves a topic", verbs: &[&[LOOKUP_TOPIC]] };
 
 pub(super) const TOPIC: Argument =
     positional("topic", Kind::Topic, "persistent://tenant/namespace/topic; a short name is a topic of public/default");
-const SUBSCRIPTION: Argument =
+pub(super) const SUBSCRIPTION: Argument =
     flag("subscription", "-s --subscription", Kind::Text("NAME"), "Name of the subscription").needed();
 const FORCE: Argument =
     switch("force", "-f --force", "Also while it is used: whoever uses it is disconnected").query("force");

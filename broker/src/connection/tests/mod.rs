@@ -7,6 +7,7 @@ mod greeting;
 mod hostile;
 mod limits;
 mod listing;
+mod non_persistent;
 mod publishing;
 mod requests;
 mod schemas;
@@ -40,7 +41,7 @@ use crate::ownership::{Ownership, Probe};
 use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
-use crate::upkeep::{Tiering, Upkeep};
+use crate::upkeep::{Rooms, Tiering, Upkeep};
 use crate::{Clock, Config, Context};
 
 const TOPIC: &str = "persistent://public/default/orders";
@@ -97,13 +98,7 @@ impl Broker {
     }
 }
 
-async fn context(
-    config: Config,
-    standalone: bool,
-    metadata: Arc<dyn MetadataStore>,
-    address: SocketAddr,
-    clock: Clock,
-) -> Arc<Context> {
+async fn make_default_namespace(metadata: &dyn MetadataStore) {
     let tenant = TenantRecord::default().encode_to_vec();
     let boundaries = vec![0, 0x4000_0000, 0x8000_0000, 0xc000_0000, u32::MAX];
     let namespace = NamespaceRecord { boundaries, ..Default::default() }.encode_to_vec();
@@ -113,6 +108,16 @@ async fn context(
         Operation::put(keys::namespace(&default), namespace, Expect::Absent),
     ];
     metadata.commit(Transaction::new(puts)).await.unwrap();
+}
+
+async fn context(
+    config: Config,
+    standalone: bool,
+    metadata: Arc<dyn MetadataStore>,
+    address: SocketAddr,
+    clock: Clock,
+) -> Arc<Context> {
+    make_default_namespace(&*metadata).await;
     let ledgers = Arc::new(MemoryLedgers::new(metadata.clone()));
     let listeners = [("outside".into(), "203.0.113.1:16650".into())].into();
     let me = BrokerRecord { broker: address.to_string(), start: "start".into(), listeners, ..Default::default() };
@@ -140,7 +145,9 @@ async fn context(
     });
     let policies = Policies::new(metadata.clone());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
-    let upkeep = Upkeep::new(topics.clone(), policies.clone(), tiering, rollover, Duration::ZERO, clock.clone(), 1);
+    let schemas = Schemas::new(metadata.clone(), clock.clone());
+    let rooms = Rooms { topics: topics.clone(), policies: policies.clone(), schemas: schemas.clone() };
+    let upkeep = Upkeep::new(rooms, tiering, rollover, Duration::ZERO, clock.clone(), 1);
     let moves = Moves {
         ownership: ownership.clone(),
         topics: topics.clone(),
@@ -157,7 +164,7 @@ async fn context(
         start: "start".into(),
         standalone,
         namespaces: Namespaces::new(metadata.clone(), clock.clone(), &config.cluster, config.auto_create_topics),
-        schemas: Schemas::new(metadata.clone(), clock.clone()),
+        schemas,
         config,
         clock,
         metadata,

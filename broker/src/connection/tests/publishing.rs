@@ -127,8 +127,7 @@ async fn producers_that_ask_for_what_is_not_built_are_told_so() {
     for (command, code) in [
         (CommandProducer { txn_enabled: Some(true), ..base.clone() }, ServerError::NotAllowedError),
         (CommandProducer { topic: "http://a/b/c".into(), ..base.clone() }, ServerError::InvalidTopicName),
-        (CommandProducer { topic: "nobody/nowhere/x".into(), ..base.clone() }, ServerError::TopicNotFound),
-        (CommandProducer { topic: "non-persistent://public/default/x".into(), ..base }, ServerError::NotAllowedError),
+        (CommandProducer { topic: "nobody/nowhere/x".into(), ..base }, ServerError::TopicNotFound),
     ] {
         client.send(command).await;
         client.expect_error(1, code).await;

@@ -1,5 +1,5 @@
 //! Which entries are read when, and what becomes of them.
-use proto::entry::{head_of_stored, key_of_stored};
+use proto::entry::head_of_stored;
 use proto::{EntryId, Position};
 
 use super::{Dispatch, FETCH_BYTES_MAX, Fetch, Fetched};
@@ -87,10 +87,7 @@ impl Dispatch {
                 self.markers.push(position);
                 continue;
             }
-            let slot = self.keys.as_ref().map(|keys| {
-                // Without a key that decodes, it goes with all such.
-                keys.slots().slot(key_of_stored(&bytes).as_ref().map(|key| key.bytes()).unwrap_or_default().as_ref())
-            });
+            let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes));
             self.ahead.put(position, Fetched { bytes, messages, slot: slot.unwrap_or_default() });
         }
     }

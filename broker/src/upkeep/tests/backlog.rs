@@ -9,7 +9,7 @@ pub(super) async fn says_of_namespace(house: &House, policies: &[(&str, Value)])
 }
 
 impl House {
-    async fn says(&self, level: Level, policies: &[(&str, Value)]) {
+    pub(super) async fn says(&self, level: Level, policies: &[(&str, Value)]) {
         let set = |record: &mut PoliciesRecord| {
             record.plain = policies.iter().map(|(name, value)| ((*name).into(), value.to_string())).collect();
             Ok(())
@@ -17,12 +17,12 @@ impl House {
         self.upkeep.policies.change(&level, set).await.unwrap();
     }
 
-    async fn namespace_says(&self, policies: &[(&str, Value)]) {
+    pub(super) async fn namespace_says(&self, policies: &[(&str, Value)]) {
         self.says(Level::Namespace(self.rig.topic.namespace().clone()), policies).await;
     }
 
     /// A topic with durable subscriptions that get nothing.
-    async fn subscribed(&self, name: &str, subscriptions: &[&str]) -> TopicHandle {
+    pub(super) async fn subscribed(&self, name: &str, subscriptions: &[&str]) -> TopicHandle {
         let topic: TopicName = name.parse().unwrap();
         let handle = self.upkeep.topics.open(&topic, true).await.unwrap();
         for subscription in subscriptions {
@@ -31,7 +31,7 @@ impl House {
         handle
     }
 
-    async fn publish_now(&self, handle: &TopicHandle, bytes: usize) {
+    pub(super) async fn publish_now(&self, handle: &TopicHandle, bytes: usize) {
         publish_at(self, handle, bytes, self.log.clock.now_ms()).await;
     }
 }

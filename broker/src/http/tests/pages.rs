@@ -1,0 +1,125 @@
+//! The table of pages: what is listed is served, and what is served is listed.
+use super::*;
+
+/// Something for each name in a path.
+fn filled(path: &str) -> String {
+    let part = |part: &str| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some("domain") => "persistent".to_owned(),
+        Some("tenant") => "public".to_owned(),
+        Some("namespace") => "default".to_owned(),
+        Some("cluster") => "standalone".to_owned(),
+        Some(name) if ["number", "entries", "seconds", "time", "ledger", "entry", "version"].contains(&name) => {
+            "1".to_owned()
+        }
+        Some(name) => name.to_owned(),
+        None => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn every_page_that_is_listed_is_served_and_stands_in_the_document() {
+    let broker = broker().await;
+    let document = broker.json(DOCUMENT).await;
+    let listed = all(&broker.pages);
+    let mut count = 0;
+    for page in listed.listed() {
+        for method in &page.methods {
+            count += 1;
+            let operation = &document["paths"][&page.path][method.as_str().to_ascii_lowercase()];
+            assert!(operation["operationId"].is_string(), "{method} {} is not in the document", page.path);
+            let parameters = operation["parameters"].as_array().map_or(0, Vec::len);
+            assert_eq!(parameters, page.path.matches('{').count(), "{}", page.path);
+            let request = Request::builder().method(method).uri(filled(&page.path)).body(Body::empty()).unwrap();
+            let (status, body) = broker.send(request).await;
+            assert!(
+                !body.contains("there is no page") && !body.contains("does not take this"),
+                "{method} {}: {status} {body}",
+                page.path
+            );
+        }
+    }
+    assert!(250 < count, "{count}");
+    let ids: Vec<&Value> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|page| page.as_object().unwrap().values())
+        .map(|operation| &operation["operationId"])
+        .collect();
+    let distinct: std::collections::BTreeSet<&str> = ids.iter().filter_map(|id| id.as_str()).collect();
+    assert_eq!((distinct.len(), ids.len()), (count, count), "each has a name of its own");
+}
+
+#[tokio::test]
+async fn topics_that_store_nothing_have_pages_of_their_own() {
+    let broker = broker().await;
+    let topic = "/non-persistent/public/default/passing";
+    let bundle = broker.ask("GET", "/lookup/v2/topic/non-persistent/public/default/passing/bundle", "").await.1;
+    broker
+        .rows(&[
+            ("PUT", &format!("{topic}/partitions"), "2", 204, ""),
+            (
+                "GET",
+                "/non-persistent/public/default/partitioned",
+                "",
+                200,
+                r#"["non-persistent://public/default/passing"]"#,
+            ),
+            ("GET", "/persistent/public/default/partitioned", "", 200, "[]"),
+            ("GET", &format!("{topic}-partition-1/stats"), "", 200, ""),
+            ("GET", &format!("{topic}-partition-2/stats"), "", 404, ""),
+            ("POST", &format!("{topic}/partitions"), "3", 204, ""),
+            ("GET", &format!("{topic}-partition-2/stats"), "", 200, ""),
+            ("DELETE", &format!("{topic}/partitions"), "", 204, ""),
+            ("GET", "/non-persistent/public/default", "", 200, "[]"),
+            ("PUT", topic, "", 204, ""),
+            (
+                "GET",
+                &format!("/non-persistent/public/default/{bundle}"),
+                "",
+                200,
+                r#"["non-persistent://public/default/passing"]"#,
+            ),
+            ("GET", "/geminga/passing/public/default", "", 200, r#"["non-persistent://public/default/passing"]"#),
+            ("POST", &format!("{topic}/maxProducers"), "3", 204, ""),
+            ("GET", &format!("{topic}/maxProducers"), "", 200, "3"),
+            ("GET", "/persistent/public/default/passing/maxProducers", "", 404, ""),
+            ("PUT", &format!("{topic}/unload"), "", 204, ""),
+            ("PUT", &format!("{topic}/unload"), "", 404, ""),
+            ("GET", &format!("{topic}/maxProducers"), "", 404, ""),
+            ("DELETE", topic, "", 204, ""),
+            ("PUT", "/namespaces/public/emptied", "", 204, ""),
+            ("PUT", "/non-persistent/public/emptied/t", "", 204, ""),
+            ("DELETE", "/namespaces/public/emptied", "", 409, "Cannot delete non empty namespace"),
+            ("DELETE", "/namespaces/public/emptied?force=true", "", 204, ""),
+            ("GET", "/non-persistent/public/emptied", "", 404, "Namespace does not exist"),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_not_possible_here_is_refused_and_not_done() {
+    let broker = broker().await;
+    let topic = "/persistent/public/default/t";
+    broker
+        .rows(&[
+            ("PUT", topic, "", 204, ""),
+            ("PUT", &format!("{topic}/subscription/s"), "", 204, ""),
+            ("POST", &format!("{topic}/subscription/s/replicatedSubscriptionStatus"), "true", 501, ""),
+            ("POST", &format!("{topic}/subscription/s/replicatedSubscriptionStatus"), "false", 204, ""),
+            ("DELETE", &format!("{topic}/properties"), "", 400, ""),
+            ("POST", "/clusters/standalone", "{}", 501, ""),
+            ("POST", "/clusters/nix", "{}", 404, "Cluster does not exist"),
+            ("DELETE", "/clusters/standalone", "", 412, "Cluster not empty"),
+            ("POST", "/resource-quotas/public/default/0x00000000_0x40000000", "{}", 501, ""),
+            ("GET", "/broker-stats/allocator-stats/default", "", 404, ""),
+            ("POST", &format!("{topic}/permissions/r"), r#""produce""#, 400, ""),
+            ("POST", &format!("{topic}/replication"), r#"["elsewhere"]"#, 501, ""),
+            ("DELETE", &format!("{topic}/replication"), "", 204, ""),
+            ("GET", &format!("{topic}/replication"), "", 200, ""),
+            ("POST", "/clusters/standalone/failureDomains/d", r#"{"brokers":[]}"#, 501, ""),
+            ("POST", "/clusters/standalone/namespaceIsolationPolicies/p", "{}", 501, ""),
+        ])
+        .await;
+}
