@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::pulsar::MessageMetadata;
 
@@ -137,6 +138,9 @@ pub enum EntryError {
     /// Not the protocol's protobuf.
     #[error("message metadata does not decode")]
     Metadata(#[from] prost::DecodeError),
+    /// Consumers would refuse it, however often it came.
+    #[error("message metadata lacks a field that it must have")]
+    Incomplete,
 }
 
 /// Checks the checksum if there is one, and finds the parts.
@@ -174,6 +178,43 @@ impl Parts {
     pub fn head(&self) -> Result<EntryHead, EntryError> {
         Ok(EntryHead::decode(self.metadata.clone())?)
     }
+
+    /// The same, of metadata that every client can read. Decoders of clients insist on required fields, which ours does not: an entry
+    /// without them would end each consumer's connection anew.
+    pub fn complete_head(&self) -> Result<EntryHead, EntryError> {
+        let head = self.head()?;
+        if has_required(&self.metadata, METADATA)? { Ok(head) } else { Err(EntryError::Incomplete) }
+    }
+}
+
+/// Which fields a message must have, as bits by their tags, and which of its fields are messages that must have some.
+struct Required {
+    fields: u32,
+    inside: &'static [(u32, &'static Required)],
+}
+
+const METADATA: &Required = &Required { fields: 0b1110, inside: &[(4, PAIR), (13, ENCRYPTION_KEYS)] };
+const PAIR: &Required = &Required { fields: 0b110, inside: &[] };
+const ENCRYPTION_KEYS: &Required = &Required { fields: 0b110, inside: &[(3, PAIR)] };
+
+fn has_required(mut message: &[u8], required: &Required) -> Result<bool, prost::DecodeError> {
+    let mut there = 0_u32;
+    while !message.is_empty() {
+        let (tag, wire) = decode_key(&mut message)?;
+        there |= 1_u32.checked_shl(tag).unwrap_or(0);
+        match required.inside.iter().find(|(inside, _)| *inside == tag && wire == WireType::LengthDelimited) {
+            Some((_, required)) => {
+                let size = usize::try_from(decode_varint(&mut message)?).unwrap_or(usize::MAX);
+                let Some((inner, rest)) = message.split_at_checked(size) else { return Ok(false) };
+                if !has_required(inner, required)? {
+                    return Ok(false);
+                }
+                message = rest;
+            }
+            None => skip_field(wire, tag, &mut message, DecodeContext::default())?,
+        }
+    }
+    Ok(there & required.fields == required.fields)
 }
 
 /// What a broker acts on, of an entry that was stored.
@@ -245,6 +286,31 @@ mod tests {
         let whole = build(&metadata(), b"").slice(6..);
         for cut in 0..whole.len() {
             assert_eq!(split(whole.slice(..cut)), Err(EntryError::Truncated), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn metadata_that_clients_cannot_read_is_incomplete() {
+        let head = |metadata: &[u8]| {
+            Parts { metadata: Bytes::copy_from_slice(metadata), payload: Bytes::new() }.complete_head().map(drop)
+        };
+        let pair = crate::pulsar::KeyValue { key: "k".into(), value: "v".into() };
+        let keys = crate::pulsar::EncryptionKeys { metadata: vec![pair.clone()], ..Default::default() };
+        let (properties, encryption_keys) = (vec![pair.clone(), pair], vec![keys]);
+        let whole = MessageMetadata { properties, encryption_keys, ..metadata() }.encode_to_vec();
+        assert_eq!(head(&whole), Ok(()));
+        let required = [10, 1, b'p', 16, 5, 24, 9];
+        assert_eq!(head(&required), Ok(()), "these three are enough");
+        for (lacking, bytes) in [
+            ("all", &[][..]),
+            ("the name", &required[3..]),
+            ("the sequence", &[10, 1, b'p', 24, 9]),
+            ("the time", &required[..5]),
+            ("a property's value", &[10, 1, b'p', 16, 5, 24, 9, 34, 3, 10, 1, b'k']),
+            ("a property's key", &[10, 1, b'p', 16, 5, 24, 9, 34, 0]),
+            ("an encryption key", &[10, 1, b'p', 16, 5, 24, 9, 106, 2, 18, 0]),
+        ] {
+            assert_eq!(head(bytes), Err(EntryError::Incomplete), "without {lacking}");
         }
     }
 

@@ -199,7 +199,7 @@ fn check(send: &CommandSend, entry: Bytes, encrypted: bool) -> Result<(Bytes, St
         return Err(refusal(ServerError::NotAllowedError, "Transactions are not enabled."));
     }
     // The bytes of the read buffer are kept as they are: see D1 of the architecture.
-    match entry::split(entry.clone()).and_then(|parts| parts.head()) {
+    match entry::split(entry.clone()).and_then(|parts| parts.complete_head()) {
         Ok(head) if BATCH_MESSAGES_MAX < head.messages() => {
             Err(refusal(ServerError::NotAllowedError, "the batch claims more messages than any batch can hold"))
         }

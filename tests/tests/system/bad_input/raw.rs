@@ -50,11 +50,14 @@ pub(crate) fn subscribe_frame(topic: &str, id: u64) -> Vec<u8> {
 
 pub(crate) fn send_frame(producer_id: u64, sequence_id: u64, payload: &[u8]) -> Vec<u8> {
     let metadata = MessageMetadata { producer_name: "raw".into(), sequence_id, publish_time: 1, ..Default::default() };
-    let entry = entry::build(&metadata, payload);
+    entry_frame(CommandSend { producer_id, sequence_id, ..Default::default() }, &entry::build(&metadata, payload))
+}
+
+/// Any bytes as the entry of a SEND.
+pub(crate) fn entry_frame(command: CommandSend, entry: &[u8]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
-    let command = CommandSend { producer_id, sequence_id, ..Default::default() };
     frame::encode_head(&command.into(), entry.len(), &mut bytes);
-    bytes.extend_from_slice(&entry);
+    bytes.extend_from_slice(entry);
     bytes.to_vec()
 }
 
@@ -74,6 +77,12 @@ impl Raw {
     /// A server that has hung up already is as good as one that reads: what counts is how it ends.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let _ = timeout(REACTS_WITHIN, self.stream.write_all(bytes)).await.expect("the server reads or hangs up");
+    }
+
+    /// Writes until the server has stopped reading for a second.
+    pub(crate) async fn write_until_blocked(&mut self, bytes: &[u8]) {
+        while timeout(Duration::from_secs(1), self.stream.write_all(bytes)).await.is_ok_and(|written| written.is_ok()) {
+        }
     }
 
     /// Says that nothing more comes.
@@ -104,6 +113,37 @@ impl Raw {
         }
     }
 
+    /// What comes of what was said, as a text: the answers with their errors in order, `closed` at the end if it hung up. Waits for as
+    /// many answers as `expected` has, and for the answer to a PING.
+    pub(crate) async fn outcome(&mut self, expected: &str) -> String {
+        self.write(&frame(CommandPing {})).await;
+        let wanted: Vec<&str> = expected.split(", ").filter(|part| !part.is_empty()).collect();
+        let closes = wanted.last().is_some_and(|last| last.starts_with("closed"));
+        let (mut answers, mut ponged) = (Vec::new(), false);
+        while closes || !ponged || answers.len() < wanted.len() {
+            match timeout(REACTS_WITHIN, self.read()).await {
+                Err(_) => {
+                    answers.push("silence".to_owned());
+                    break;
+                }
+                Ok(None) => {
+                    answers.push("closed".to_owned());
+                    break;
+                }
+                Ok(Some(said)) => match said.command.r#type() {
+                    Type::Pong => ponged = true,
+                    Type::Ping => self.write(&frame(CommandPong {})).await,
+                    Type::ActiveConsumerChange => {}
+                    kind => answers.push(match error_of(&said.command) {
+                        Some(error) => format!("{kind:?} {error:?}"),
+                        None => format!("{kind:?}"),
+                    }),
+                },
+            }
+        }
+        answers.join(", ")
+    }
+
     /// All that comes until it hangs up.
     pub(crate) async fn ends(&mut self, what: &str) -> Vec<BaseCommand> {
         let mut answers = Vec::new();
@@ -129,4 +169,21 @@ impl Raw {
             }
         }
     }
+}
+
+/// The error that an answer carries.
+fn error_of(command: &BaseCommand) -> Option<ServerError> {
+    let code = match command.r#type() {
+        Type::Error => Some(command.error.as_ref()?.error),
+        Type::SendError => Some(command.send_error.as_ref()?.error),
+        Type::LookupResponse => command.lookup_topic_response.as_ref()?.error,
+        Type::PartitionedMetadataResponse => command.partition_metadata_response.as_ref()?.error,
+        Type::GetSchemaResponse => command.get_schema_response.as_ref()?.error_code,
+        Type::GetOrCreateSchemaResponse => command.get_or_create_schema_response.as_ref()?.error_code,
+        Type::AckResponse => command.ack_response.as_ref()?.error,
+        Type::ConsumerStatsResponse => command.consumer_stats_response.as_ref()?.error_code,
+        Type::NewTxnResponse => command.new_txn_response.as_ref()?.error,
+        _ => None,
+    };
+    Some(ServerError::try_from(code?).unwrap_or(ServerError::UnknownError))
 }
