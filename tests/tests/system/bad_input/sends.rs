@@ -150,7 +150,8 @@ async fn a_wrong_checksum_is_refused_by_name_and_nothing_is_stored() {
     raw.write(&changed).await;
     let error = raw.answer(Type::SendError).await.send_error.expect("of this type");
     assert_eq!((error.error(), error.sequence_id), (ServerError::ChecksumError, 0), "{error:?}");
-    let mut publisher = Publisher::open(&[scene.address.clone()], topic).await.expect("a producer attaches");
+    let mut publisher =
+        Publisher::open(std::slice::from_ref(&scene.address), topic).await.expect("a producer attaches");
     publisher.publish(ProducerId(0), b"whole");
     publisher.flush().await.expect("sent");
     let first = publisher.receipt().await.expect("a receipt").position;
