@@ -302,7 +302,13 @@ impl Part {
     async fn open(subscription: Subscription, to_end: bool) -> Result<Self, pulsar::Error> {
         let mut tail = Tail::default();
         let mut from = if subscription.earliest { earliest_id() } else { latest_id() };
-        if to_end || !subscription.durable {
+        if !subscription.is_of_stored_topic() {
+            // There is nothing but what comes from now on: no place to begin at, and an end at once.
+            tail = Tail::passing();
+            if to_end {
+                tail.stop_at(None);
+            }
+        } else if to_end || !subscription.durable {
             let mut control = subscription.control(from.clone()).await?;
             let last = Box::pin(control.get_last_message_id()).await?.into_iter().next();
             let end = last.as_ref().and_then(Position::of);
@@ -340,6 +346,10 @@ struct Subscription {
 }
 
 impl Subscription {
+    fn is_of_stored_topic(&self) -> bool {
+        !self.topic.starts_with("non-persistent://")
+    }
+
     async fn open(&self, from: MessageIdData, ahead: u32, queue: u32) -> Result<Stream, pulsar::Error> {
         let options = ConsumerOptions::default().with_receiver_queue_size(queue);
         let options = match (self.durable, self.earliest) {

@@ -41,9 +41,16 @@ pub(crate) struct Tail {
     /// The last entry of which everything was taken, unless it is in `acknowledged`.
     whole: Option<MessageIdData>,
     acknowledged: Option<MessageIdData>,
+    /// Nobody stores these messages: all come with the same id, none comes again, and there is nothing to acknowledge.
+    passing: bool,
 }
 
 impl Tail {
+    /// Of a topic that stores nothing.
+    pub(crate) fn passing() -> Self {
+        Self { passing: true, ..Self::default() }
+    }
+
     /// Starts after `last`.
     pub(crate) fn after(last: Option<Position>) -> Self {
         Self { last, ..Self::default() }
@@ -66,7 +73,7 @@ impl Tail {
 
     /// Decides about the message `id`, one of `batch_size` in its batch.
     pub(crate) fn take(&mut self, id: &MessageIdData, batch_size: Option<i32>) -> Verdict {
-        let Some(position) = Position::of(id) else { return Verdict::Write };
+        let Some(position) = Position::of(id).filter(|_| !self.passing) else { return Verdict::Write };
         if self.at_end || self.end.is_some_and(|end| end.place() < position.place()) {
             self.at_end = true;
             return Verdict::Beyond;
@@ -158,6 +165,15 @@ mod tests {
         assert_eq!(tail.take(&id(6, 0, None), None), Verdict::Beyond);
         assert!(tail.is_at_end());
         assert_eq!(tail.take_acknowledgement(), None, "what was not written is not acknowledged");
+    }
+
+    #[test]
+    fn messages_that_nobody_stores_are_all_written() {
+        let mut tail = Tail::passing();
+        assert!(
+            [tail.take(&id(0, 0, None), None), tail.take(&id(0, 0, None), None)].iter().all(|is| *is == Verdict::Write)
+        );
+        assert_eq!(tail.take_acknowledgement(), None);
     }
 
     #[test]
