@@ -325,6 +325,20 @@ fn markers_are_acknowledged_and_never_delivered() {
 }
 
 #[test]
+fn what_compaction_has_left_nothing_of_is_not_asked_for_again() {
+    let mut bench = Bench::new(SubType::Exclusive);
+    let gone: Vec<Position> = (0..3).map(|_| bench.publish(None)).collect();
+    bench.attach(1, 0);
+    bench.flow(1, 10);
+    let fetch = bench.dispatch.wanted(bench.chain.end()).expect("there is something to read");
+    bench.dispatch.nothing_below(&fetch, gone[2].next());
+    bench.dispatch.supply(&fetch, Vec::new(), &bench.chain);
+    assert_eq!(bench.dispatch.wanted(bench.chain.end()), None);
+    let next = bench.publish(None);
+    assert_eq!(positions(&bench.drain()), [next]);
+}
+
+#[test]
 fn many_consumers_together_block_a_subscription_until_half_is_acknowledged_or_given_back() {
     for kind in [SubType::Shared, SubType::KeyShared] {
         let mut bench = Bench::new(kind);
