@@ -56,7 +56,7 @@ async fn what_has_outlived_its_time_is_acknowledged_for_every_durable_subscripti
     tokio::time::sleep_until(begin + Duration::from_secs(60)).await;
     house.walk().await;
     assert_eq!(backlogs(&handle).await, [4, 4], "not older than 60 s");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
     house.walk().await;
     assert_eq!(backlogs(&handle).await, [1, 1]);
     assert_eq!(handle.stats().await.unwrap().subscriptions["a"].total_msg_expired, 3);
@@ -64,7 +64,7 @@ async fn what_has_outlived_its_time_is_acknowledged_for_every_durable_subscripti
     house.upkeep.topics.unload(&name, &NextOwner::default()).await;
     let handle = house.upkeep.topics.open(&name, false).await.unwrap();
     assert_eq!(backlogs(&handle).await, [1, 1], "it was written down");
-    tokio::time::sleep(Duration::from_secs(40)).await;
+    pass(Duration::from_secs(40)).await;
     house.walk().await;
     assert_eq!(backlogs(&handle).await, [0, 0]);
 }
@@ -78,7 +78,7 @@ async fn without_a_time_or_with_0_or_while_it_cannot_be_read_nothing_is_too_old(
         house.publish_now(&handle, 10).await;
         handles.push(handle);
     }
-    tokio::time::sleep(100 * HOUR).await;
+    pass(100 * HOUR).await;
     house.walk().await;
     house.says(Level::Topic("zero".parse().unwrap()), &[(TTL, json!(0))]).await;
     let (unset, rest) = handles.split_first().unwrap();
@@ -122,7 +122,7 @@ async fn the_oldest_of_a_backlog_that_is_too_large_is_given_up_and_no_more_of_it
     house.namespace_says(&[quota("message_age", -1, 60, "consumer_backlog_eviction")]).await;
     house.walk().await;
     assert_eq!(backlogs(&handle).await, [0, 4]);
-    tokio::time::sleep(Duration::from_secs(61)).await;
+    pass(Duration::from_secs(61)).await;
     house.publish_now(&handle, 10).await;
     house.walk().await;
     assert_eq!(backlogs(&handle).await, [1, 1]);
@@ -143,7 +143,7 @@ async fn producers_of_a_backlog_that_is_too_old_are_sent_away_and_stay_out_until
         };
         house.walk().await;
         assert_eq!((admitted().await, handle.stats().await.unwrap().publishers.len()), (Ok(()), 1));
-        tokio::time::sleep(Duration::from_secs(61)).await;
+        pass(Duration::from_secs(61)).await;
         house.walk().await;
         assert_eq!((admitted().await, handle.stats().await.unwrap().publishers.len()), (Err(error), 0));
         handle.skip_all("s").await.unwrap();
@@ -162,7 +162,7 @@ async fn a_topic_ends_once_that_is_written_down_and_takes_nothing_meanwhile() {
     house.rig.mortal.hold_commits(true);
     let asked = handle.clone();
     let terminate = tokio::spawn(async move { asked.terminate().await });
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     let client = client();
     let attach = |reply| producer(&house, client.clone(), reply);
     assert!(matches!(handle.attach(attach).await.unwrap_err().error, TopicError::Unavailable(_)));

@@ -18,7 +18,7 @@ async fn publish_key(house: &House, handle: &TopicHandle, key: &str) {
 
 async fn compacted(handle: &TopicHandle) -> CompactionProgress {
     while handle.compaction_progress() == CompactionProgress::Running {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pass(Duration::from_millis(1)).await;
     }
     handle.compaction_progress()
 }
@@ -67,7 +67,7 @@ async fn nothing_leaves_or_expires_that_was_not_compacted() {
     }
     house.walk().await;
     handle.create_subscription("s", SubscribeAt::Earliest, BTreeMap::new()).await.unwrap();
-    tokio::time::sleep(2 * HOUR).await;
+    pass(2 * HOUR).await;
     house.walk().await;
     house.walk().await;
     let stats = handle.stats().await.unwrap();
@@ -98,7 +98,7 @@ async fn a_topic_that_closes_ends_its_compaction_and_the_next_load_begins_anew()
     let topics = house.upkeep.topics.clone();
     let name = handle.name().clone();
     let unload = tokio::spawn(async move { topics.unload(&name, &NextOwner::default()).await });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
     house.rig.ledgers.hold_reads(false);
     house.rig.mortal.hold_commits(false);
     unload.await.unwrap();

@@ -44,7 +44,7 @@ impl Tiered {
     async fn until(&self, done: impl Fn() -> bool) {
         let looking = async {
             while !done() {
-                tokio::time::sleep(Duration::from_millis(100)).await; // The clock is paused.
+                pass(Duration::from_millis(100)).await; // The clock is paused.
             }
         };
         tokio::time::timeout(HOUR, looking).await.expect("it gets there");
@@ -142,7 +142,7 @@ async fn a_store_that_fails_makes_nobody_wait_who_goes_elsewhere() {
     let reason = one.offload_failure().unwrap();
     assert!(reason.contains("refuses"), "{reason}");
     faults.stop();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    pass(Duration::from_secs(60)).await;
     tiered.house.walk().await;
     tiered.until(|| moved(&one) == 2 && one.offload_failure().is_none()).await;
 }
@@ -155,7 +155,7 @@ async fn by_default_nothing_moves() {
     let handle = tiered.open(&name).await;
     for _ in 0..3 {
         tiered.house.walk().await;
-        tokio::time::sleep(HOUR / 4).await;
+        pass(HOUR / 4).await;
     }
     assert_eq!(moved(&handle), 0);
 }

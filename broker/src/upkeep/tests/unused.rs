@@ -34,10 +34,10 @@ async fn a_topic_goes_once_nobody_has_used_it_for_so_long_and_not_before() {
     for name in ["unused", "non-persistent://public/default/unused"] {
         let topic = house.opened(name).await.name().clone();
         house.look().await;
-        tokio::time::sleep(MINUTE - Duration::from_millis(1)).await;
+        pass(MINUTE - Duration::from_millis(1)).await;
         house.look().await;
         assert!(house.is_there(&topic).await, "{topic}: not yet");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pass(Duration::from_millis(1)).await;
         house.look().await;
         assert!(!house.is_there(&topic).await, "{topic}");
     }
@@ -48,7 +48,7 @@ async fn a_topic_stays_without_a_policy_with_a_subscription_with_a_producer_and_
     let house = House::new().await;
     let plain = house.opened("plain").await;
     house.look().await;
-    tokio::time::sleep(100 * HOUR).await;
+    pass(100 * HOUR).await;
     house.look().await;
     assert!(house.is_there(plain.name()).await, "nobody wants it gone");
 
@@ -61,18 +61,18 @@ async fn a_topic_stays_without_a_policy_with_a_subscription_with_a_producer_and_
     let unread = house.upkeep.topics.open(&house.stored("unread", 3).await, false).await.unwrap();
     for _ in 0..2 {
         house.look().await;
-        tokio::time::sleep(2 * MINUTE).await;
+        pass(2 * MINUTE).await;
     }
     house.look().await;
     for (handle, stays) in [(&plain, false), (&subscribed, true), (&produced, true), (&retained, true), (&unread, true)]
     {
         assert_eq!(house.is_there(handle.name()).await, stays, "{}", handle.name());
     }
-    tokio::time::sleep(10 * MINUTE).await;
+    pass(10 * MINUTE).await;
     house.look().await;
     assert!(!house.is_there(retained.name()).await, "for ten minutes");
     assert!(house.is_there(unread.name()).await, "a newcomer may come within the hour");
-    tokio::time::sleep(HOUR).await;
+    pass(HOUR).await;
     house.look().await;
     assert!(!house.is_there(unread.name()).await, "nobody came");
 }
@@ -90,14 +90,14 @@ async fn subscriptions_that_have_caught_up_are_no_reason_to_stay_where_that_is_e
     behind.skip_all("fast").await.unwrap();
     for _ in 0..2 {
         house.look().await;
-        tokio::time::sleep(MINUTE).await;
+        pass(MINUTE).await;
     }
     house.look().await;
     assert!(!house.is_there(&topic).await);
     assert!(house.is_there(behind.name()).await);
     behind.skip_all("slow").await.unwrap();
     house.look().await;
-    tokio::time::sleep(MINUTE).await;
+    pass(MINUTE).await;
     house.look().await;
     assert!(!house.is_there(behind.name()).await);
 }
@@ -140,7 +140,7 @@ async fn a_topic_that_somebody_comes_to_while_it_is_being_removed_stays_or_is_ne
 async fn a_subscription_goes_once_nobody_has_used_it_for_so_long() {
     let house = House::new().await;
     let handle = house.subscribed("orders", &["left", "used"]).await;
-    tokio::time::sleep(HOUR).await;
+    pass(HOUR).await;
     house.look().await;
     let names = async || handle.subscriptions().await.unwrap();
     assert_eq!(names().await, ["left", "used"], "without a policy they stay");
@@ -149,7 +149,7 @@ async fn a_subscription_goes_once_nobody_has_used_it_for_so_long() {
     handle.skip_all("used").await.unwrap();
     house.look().await;
     assert_eq!(names().await, ["left", "used"]);
-    tokio::time::sleep(30 * MINUTE + Duration::from_millis(1)).await;
+    pass(30 * MINUTE + Duration::from_millis(1)).await;
     house.look().await;
     assert_eq!(names().await, ["used"]);
     let topic = handle.name().clone();
