@@ -233,33 +233,43 @@ fn clusters_and_brokers() -> Routes {
 fn persistent() -> Routes {
     let topic = Routes::new()
         .route("/", put(topics::create).delete(topics::delete))
-        .route("/unload", put(topics::unload))
         .route("/trim", post(topics::trim))
         .route("/truncate", delete(topics::truncate))
         .route("/terminate", post(topics::terminate))
         .route("/terminate/partitions", post(partitioned::terminate))
         .route("/offload", put(offload::begin).get(offload::progress))
         .route("/compaction", put(compaction::begin).get(compaction::progress))
-        .route("/stats", get(topics::stats))
-        .route("/internalStats", get(topics::internal_stats))
         .route("/internal-info", get(topics::internal_info_page))
         .route("/properties", get(properties::show).put(properties::set).delete(properties::remove))
-        .route("/permissions", get(permissions::of_topic))
-        .route("/permissions/{role}", post(permissions::grant_on_topic).delete(permissions::revoke_on_topic))
         .route(
             "/subscription/{subscription}/replicatedSubscriptionStatus",
             get(settings::replicated).post(settings::set_replicated),
         )
-        .route("/entryFilters", settings::fixed(settings::unset))
         .route("/replication", settings::fixed(settings::unset))
         .route("/shadowTopics", settings::fixed(settings::unset))
         .route("/dispatcherPauseOnAckStatePersistent", settings::fixed(settings::off))
         .route("/lastMessageId", get(topics::last_message_id))
-        .route("/subscriptions", get(topics::subscriptions))
         .route("/subscription/{subscription}", put(topics::subscribe).delete(topics::unsubscribe))
         .route("/subscription/{subscription}/skip_all", post(topics::skip_all))
         .merge(messages::of_topics())
         .route("/subscription/{subscription}/resetcursor", post(topics::reset))
+        .merge(of_both_domains());
+    Routes::new()
+        .route("/persistent/{tenant}/{namespace}", get(topics::list))
+        .route("/persistent/{tenant}/{namespace}/partitioned", get(partitioned::list))
+        .nest("/persistent/{tenant}/{namespace}/{topic}", topic)
+}
+
+/// Pages of a topic, whether it is stored or not.
+fn of_both_domains() -> Routes {
+    Routes::new()
+        .route("/unload", put(topics::unload))
+        .route("/stats", get(topics::stats))
+        .route("/internalStats", get(topics::internal_stats))
+        .route("/permissions", get(permissions::of_topic))
+        .route("/permissions/{role}", post(permissions::grant_on_topic).delete(permissions::revoke_on_topic))
+        .route("/entryFilters", settings::fixed(settings::unset))
+        .route("/subscriptions", get(topics::subscriptions))
         .route("/subscription/{subscription}/resetcursor/{time}", post(topics::reset_to_time))
         .route(
             "/partitions",
@@ -270,11 +280,7 @@ fn persistent() -> Routes {
         .route("/partitioned-internalStats", get(partitioned::internal_stats))
         .route("/backlogQuota", post(quotas::set_of_topic).delete(quotas::clear_of_topic))
         .merge(policies::of_topics())
-        .route("/{*feature}", any(topics::not_built));
-    Routes::new()
-        .route("/persistent/{tenant}/{namespace}", get(topics::list))
-        .route("/persistent/{tenant}/{namespace}/partitioned", get(partitioned::list))
-        .nest("/persistent/{tenant}/{namespace}/{topic}", topic)
+        .route("/{*feature}", any(topics::not_built))
 }
 
 /// The router as a listener serves it: paths with doubled slashes are put right, and every answer names the start of this broker.

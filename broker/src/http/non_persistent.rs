@@ -4,38 +4,21 @@ use axum::http::StatusCode;
 use proto::TopicName;
 
 use super::about::About;
-use super::routes::{Page, Routes, any, delete, get, post, put};
+use super::routes::{Page, Routes, any, delete, get, put};
 use super::topics::namespace_name;
-use super::{Answer, Pages, Refusal, body, messages, partitioned, permissions, policies, quotas, settings, topics};
+use super::{Answer, Pages, Refusal, body, messages, partitioned, topics};
 use crate::presence::{self, TopicMode};
 
 pub(super) fn pages() -> Routes {
     let topic = Routes::new()
         .route("/", put(topics::create).delete(topics::delete).get(of_bundle))
-        .route("/permissions", get(permissions::of_topic))
-        .route("/permissions/{role}", post(permissions::grant_on_topic).delete(permissions::revoke_on_topic))
-        .route("/entryFilters", settings::fixed(settings::unset))
-        .route("/unload", put(topics::unload))
-        .route("/stats", get(topics::stats))
-        .route("/internalStats", get(topics::internal_stats))
-        .route("/subscriptions", get(topics::subscriptions))
         .route(
             "/subscription/{subscription}",
             delete(topics::unsubscribe).put(async || Refusal::new(StatusCode::BAD_REQUEST, NO_SUBSCRIPTION)),
         )
         .route("/subscription/{subscription}/properties", get(messages::properties).put(messages::set_properties))
-        .route("/subscription/{subscription}/resetcursor/{time}", post(topics::reset_to_time))
-        .route(
-            "/partitions",
-            get(partitioned::read).put(partitioned::create).post(partitioned::grow).delete(partitioned::delete),
-        )
-        .route("/createMissedPartitions", post(settings::create_missed_partitions))
-        .route("/partitioned-stats", get(partitioned::stats))
-        .route("/partitioned-internalStats", get(partitioned::internal_stats))
-        .route("/backlogQuota", post(quotas::set_of_topic).delete(quotas::clear_of_topic))
-        .merge(policies::of_topics())
-        .merge(refusals())
-        .route("/{*feature}", any(topics::not_built));
+        .merge(super::of_both_domains())
+        .merge(refusals());
     Routes::new()
         .route("/non-persistent/{tenant}/{namespace}", get(topics::list))
         .route("/non-persistent/{tenant}/{namespace}/partitioned", get(partitioned::list))
