@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rate::Rate;
+
 /// Of one topic. Rates are per second over the last window.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -34,6 +36,21 @@ pub(crate) struct TopicStats {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) msg_drop_rate: Option<f64>,
     pub(crate) compaction: CompactionStats,
+}
+
+impl TopicStats {
+    /// What has come in, at `now_ms`; the rest is empty.
+    pub(crate) fn of_published(published: &mut Rate, now_ms: u64) -> Self {
+        let (rate, throughput) = published.per_second(now_ms);
+        Self {
+            msg_rate_in: rate,
+            msg_throughput_in: throughput,
+            average_msg_size: if 0.0 < rate { throughput / rate } else { 0.0 },
+            msg_in_counter: published.messages,
+            bytes_in_counter: published.bytes,
+            ..Self::default()
+        }
+    }
 }
 
 /// Of the compactions since the topic was loaded.

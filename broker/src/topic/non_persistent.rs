@@ -225,21 +225,15 @@ impl NonPersistentTopic {
     /// Without the subscriptions' part, which the asker collects.
     fn stats(&mut self) -> TopicStats {
         let now = self.registry.clock.now_ms();
-        let (rate, throughput) = self.published.per_second(now);
         let mut publishers = self.producers.stats(now);
         for one in &mut publishers {
             one.msg_drop_rate.get_or_insert(0.0);
         }
         TopicStats {
-            msg_rate_in: rate,
-            msg_throughput_in: throughput,
-            average_msg_size: if 0.0 < rate { throughput / rate } else { 0.0 },
-            msg_in_counter: self.published.messages,
-            bytes_in_counter: self.published.bytes,
             msg_drop_rate: Some(publishers.iter().filter_map(|one| one.msg_drop_rate).sum()),
             publishers,
             last_publish_time_stamp: self.last_publish,
-            ..Default::default()
+            ..TopicStats::of_published(&mut self.published, now)
         }
     }
 }

@@ -297,16 +297,10 @@ impl Topic {
     /// Without the subscriptions' part, which the asker collects.
     fn stats(&mut self) -> TopicStats {
         let now = self.registry.clock.now_ms();
-        let (rate, throughput) = self.published.per_second(now);
         TopicStats {
-            msg_rate_in: rate,
-            msg_throughput_in: throughput,
-            average_msg_size: if 0.0 < rate { throughput / rate } else { 0.0 },
-            msg_in_counter: self.published.messages,
-            bytes_in_counter: self.published.bytes,
             publishers: self.producers.stats(now),
             last_publish_time_stamp: self.last_publish,
-            ..Default::default()
+            ..TopicStats::of_published(&mut self.published, now)
         }
     }
 
