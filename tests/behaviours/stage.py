@@ -55,10 +55,10 @@ class Stage:
 
     # REST.
 
-    def ask(self, method, path, body=None):
-        """What a page below /admin/v2 answers: JSON as Python values, anything else as text, nothing as None."""
+    def ask(self, method, path, body=None, broker=None, below="admin/v2"):
+        """What a page answers, of any broker or of one: JSON as Python values, anything else as text, nothing as None."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.admin}/admin/v2/{path}", data=data, method=method)
+        request = urllib.request.Request(f"{broker or self.admin}/{below}/{path}", data=data, method=method)
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -74,6 +74,11 @@ class Stage:
             return json.loads(text) if text else None
         except ValueError:
             return text.decode(errors="replace")
+
+    def owner(self, topic):
+        """Where the broker that serves a topic answers requests."""
+        found = self.ask("GET", topic.replace("://", "/"), below="lookup/v2/topic")
+        return found["httpUrl"].rstrip("/")
 
     def stats(self, topic):
         return self.ask("GET", page(topic, "stats"))
