@@ -47,11 +47,11 @@ pub enum TopicNameError {
     #[error("invalid tenant or namespace `{0}`: only letters, digits and - = : . _ are allowed")]
     Characters(String),
     /// Longer than [`TOPIC_NAME_BYTES_MAX`].
-    #[error("topic name of {0} bytes exceeds the limit of {TOPIC_NAME_BYTES_MAX}")]
+    #[error("name of {0} bytes exceeds the limit of {TOPIC_NAME_BYTES_MAX}")]
     TooLong(usize),
 }
 
-/// Longer names are refused: they become keys and metric labels.
+/// Longer names are refused, of namespaces too: they become keys and metric labels.
 pub const TOPIC_NAME_BYTES_MAX: usize = 1024;
 
 const PARTITION_SUFFIX: &str = "-partition-";
@@ -71,6 +71,10 @@ fn shorten(text: &str) -> String {
 impl NamespaceName {
     /// Checks both parts.
     pub fn new(tenant: &str, namespace: &str) -> Result<Self, TopicNameError> {
+        let length = tenant.len() + 1 + namespace.len();
+        if TOPIC_NAME_BYTES_MAX < length {
+            return Err(TopicNameError::TooLong(length));
+        }
         check_part(tenant)?;
         check_part(namespace)?;
         Ok(Self { tenant: tenant.into(), namespace: namespace.into() })
@@ -229,6 +233,8 @@ mod tests {
         ] {
             assert!(bad.parse::<TopicName>().is_err(), "{bad}");
         }
-        assert!("x".repeat(TOPIC_NAME_BYTES_MAX + 1).parse::<TopicName>().is_err());
+        let long = "x".repeat(TOPIC_NAME_BYTES_MAX + 1);
+        assert_eq!(long.parse::<TopicName>(), Err(TopicNameError::TooLong(long.len())));
+        assert_eq!(NamespaceName::new(&long[..512], &long[512..]), Err(TopicNameError::TooLong(long.len() + 1)));
     }
 }

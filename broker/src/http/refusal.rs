@@ -46,10 +46,11 @@ impl IntoResponse for Refusal {
 
 impl From<metadata::Error> for Refusal {
     fn from(error: metadata::Error) -> Self {
-        let status = match error.retry() {
-            metadata::Retry::AfterReading => StatusCode::CONFLICT,
-            metadata::Retry::Later => StatusCode::SERVICE_UNAVAILABLE,
-            metadata::Retry::Never => StatusCode::INTERNAL_SERVER_ERROR,
+        let status = match error {
+            metadata::Error::Conflict { .. } | metadata::Error::OutcomeUnknown => StatusCode::CONFLICT,
+            metadata::Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            metadata::Error::Refused { .. } => StatusCode::BAD_REQUEST, // What was asked for is too long or too large to keep.
+            metadata::Error::Corrupt { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }

@@ -55,7 +55,7 @@ fn names() -> Vec<String> {
     ]
     .map(Into::into)
     .into();
-    names.push("x".repeat(2000));
+    names.push("x".repeat(5000));
     names
 }
 
