@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn headers_are_spelled_as_a_client_wants_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let spelled = crate::spelled(&["X-Like-THIS"]).await;
+        let page = get(async || {
+            let mut answer = [("x-like-this", "1"), ("x-not", "2")].into_response();
+            *answer.extensions_mut() = spelled;
+            answer
+        });
+        let drain = Drain::new();
+        let task = tokio::spawn(serve(listener, Router::new().route("/page", page), drain.clone()));
+        let server = Server { port, health: Health::new(), drain, task };
+        let answer = server.get("/page").await;
+        assert!(answer.contains("X-Like-THIS: 1") && answer.contains("x-not: 2"), "{answer}");
+    }
+
+    #[tokio::test]
     async fn readiness_and_health_answer_with_reasons() {
         let server = server().await;
         let page = server.get("/readyz").await;

@@ -13,6 +13,7 @@ pub mod http;
 pub mod metrics;
 mod net;
 mod process; // In the order a process lives.
+mod spelling;
 pub mod telemetry;
 mod values;
 
@@ -24,4 +25,5 @@ pub use failure::{Exit, Failure};
 pub use health::Health;
 pub use net::bind;
 pub use process::{GRACE, announce_ready, answer_command_line, run, supervise};
+pub use spelling::spelled;
 pub use values::{ByteSize, HostPort, Problems};

@@ -177,6 +177,26 @@ def a_batch_is_shown_as_a_whole(stage):
     assert body.endswith("c")
 
 
+def a_backlog_is_counted_by_reading_it(stage):
+    topic = stage.topic("analysis")
+    consumer = stage.subscribe(topic)
+    ids = stage.publish(topic, _numbers(0, 3))
+    stage.publish_batch(topic, ["a", "b", "c"])
+    where = page(topic, "subscription/s/analyzeBacklog")
+    found = stage.ask("POST", where)
+    assert (found["entries"], found["messages"], found["aborted"]) == (4, 6, False)
+    assert found["filterAcceptedMessages"] == 6
+    assert found["firstMessageId"] == f"{ids[0].ledger_id()}:{ids[0].entry_id()}"
+    consumer.acknowledge(ids[1])
+    consumer.close()
+    assert stage.ask("POST", where)["messages"] == 5
+    assert stage.ask("POST", where, _id(ids[2]))["messages"] == 4
+    stage.ask("POST", page(topic, "subscription/s/skip_all"))
+    nothing = stage.ask("POST", where)
+    assert (nothing["entries"], "firstMessageId" in nothing) == (0, False)
+    assert refused(Refused, stage.ask, "POST", page(topic, "subscription/none/analyzeBacklog")).code == 404
+
+
 def a_message_id_is_found_by_time(stage):
     topic = stage.topic("found")
     stage.publish(topic, ["a"])

@@ -186,7 +186,6 @@ impl AckSet {
     }
 
     /// The first existing entry not before `from` that is not acknowledged.
-    #[cfg(test)]
     pub(crate) fn next_unacknowledged(&self, from: Position, chain: &Chain) -> Option<Position> {
         let mut at = chain.at_or_after(from.max(self.mark));
         while chain.contains(at) {
@@ -199,6 +198,12 @@ impl AckSet {
             }
         }
         None
+    }
+
+    /// The first `entries_max` existing entries not before `from` that are not acknowledged.
+    pub(crate) fn unacknowledged_from(&self, from: Position, entries_max: usize, chain: &Chain) -> Vec<Position> {
+        let first = self.next_unacknowledged(from, chain);
+        std::iter::successors(first, |last| self.next_unacknowledged(last.next(), chain)).take(entries_max).collect()
     }
 
     /// The entry that `before` unacknowledged ones lie in front of. As many steps as there are ledgers, whatever `before` is.

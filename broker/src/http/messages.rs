@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::IntoResponse;
 use prost::Message;
 use proto::pulsar::{CompressionType, MessageMetadata};
 use proto::{Position, entry};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::about::About;
 use super::body::{self, MessageId, json as page};
@@ -18,7 +19,11 @@ use super::owner::{Ask as Asked, encode, word};
 use super::routes::{Routes, get, post, put};
 use super::{Answer, Pages, Refusal};
 use crate::log::StoredEntry;
-use crate::topic::{Expired, From, SubscribeAt, TopicError, TopicHandle};
+use crate::topic::{Analysis, Expired, From, SubscribeAt, TopicError, TopicHandle};
+
+/// Apache Pulsar's Java client looks for this header letter by letter.
+const PROPERTIES: &str = "X-Pulsar-PROPERTY";
+static SPELLED: OnceCell<Extensions> = OnceCell::const_new();
 
 /// What is asked of messages of a topic.
 #[derive(Debug, Clone)]
@@ -26,6 +31,7 @@ pub(super) enum Ask {
     Peek { name: String, number: u64 },
     Read { position: Position },
     Examine { from: From, number: u64 },
+    Analyze { name: String, from: MessageId },
     PublishedAt { time_ms: u64 },
     BytesBehind { id: MessageId },
     Skip { name: String, entries: i64 },
@@ -50,6 +56,7 @@ impl Ask {
                 let query = format!("/examinemessage?initialPosition={from}&messagePosition={}", number + 1);
                 (Method::GET, query, None)
             }
+            Self::Analyze { name, from } => (Method::POST, of(name, "analyzeBacklog"), Some(json!(from))),
             Self::PublishedAt { time_ms } => (Method::GET, format!("/messageid/{time_ms}"), None),
             Self::BytesBehind { id } => (Method::PUT, "/backlogSize".into(), Some(json!(id))),
             Self::Skip { name, entries } => (Method::POST, of(name, &format!("skip/{entries}")), None),
@@ -66,6 +73,7 @@ impl Ask {
     fn subscription(&self) -> &str {
         match self {
             Self::Peek { name, .. }
+            | Self::Analyze { name, .. }
             | Self::Skip { name, .. }
             | Self::ExpireOlder { name, .. }
             | Self::ExpireUpTo { name, .. }
@@ -86,6 +94,9 @@ impl Ask {
             Self::Read { .. } => "GetMessageById is not allowed on partitioned-topic",
             Self::Examine { .. } => {
                 "Examine messages on a partitioned topic is not allowed, please try examine message on specific topic partition"
+            }
+            Self::Analyze { .. } => {
+                "Analyze backlog on a partitioned topic is not allowed, please try do it on specific topic partition"
             }
             Self::PublishedAt { .. } => {
                 "Get message ID by timestamp on a partitioned topic is not allowed, please try do it on specific topic partition"
@@ -109,6 +120,7 @@ pub(super) fn of_topics() -> Routes {
         .route("/backlogSize", put(bytes_behind))
         .route("/all_subscription/expireMessages/{seconds}", post(expire_for_all))
         .route("/subscription/{subscription}/position/{number}", get(peek))
+        .route("/subscription/{subscription}/analyzeBacklog", post(analyze))
         .route("/subscription/{subscription}/skip/{entries}", post(skip))
         .route("/subscription/{subscription}/expireMessages", post(expire_up_to))
         .route("/subscription/{subscription}/expireMessages/{seconds}", post(expire_older))
@@ -139,7 +151,9 @@ impl Pages {
         }
         let whole = value["at"].as_str().zip(value["entry"].as_str().and_then(unhex));
         let (at, bytes) = whole.ok_or_else(|| unreadable("the broker that has the topic gave no message"))?;
-        shown(at, bytes)
+        let mut answer = shown(at, bytes)?;
+        *answer.extensions_mut() = SPELLED.get_or_init(|| daemon::spelled(&[PROPERTIES])).await.clone();
+        Ok(answer)
     }
 }
 
@@ -174,6 +188,11 @@ async fn examine(State(pages): State<Pages>, about: About, Query(asked): Query<E
     let from = if asked.initial_position == "earliest" { From::Earliest } else { From::Latest };
     let number = u64::try_from(asked.message_position).unwrap_or(0).saturating_sub(1);
     pages.one_message(&about, Ask::Examine { from, number }).await
+}
+
+async fn analyze(State(pages): State<Pages>, about: About, body: Bytes) -> Answer {
+    let from = body::message_id(&body)?.unwrap_or_else(MessageId::earliest);
+    Ok(page(pages.ask_messages(&about, Ask::Analyze { name: about.subscription(), from }).await?))
 }
 
 async fn published_at(State(pages): State<Pages>, about: About) -> Answer {
@@ -235,6 +254,14 @@ pub(super) async fn ask_open(pages: &Pages, handle: &TopicHandle, ask: &Ask) -> 
             let reason = "Could not examine messages due to the total message is zero";
             let found = handle.examine(*from, *number).await.map_err(of)?;
             found.map(carried).ok_or_else(|| Refusal::new(StatusCode::PRECONDITION_FAILED, reason))
+        }
+        Ask::Analyze { name, from } => {
+            let from = match from.place() {
+                SubscribeAt::Position(position) => position,
+                SubscribeAt::Latest => Position::new(u64::MAX, 0),
+                SubscribeAt::Earliest | SubscribeAt::Inside(..) | SubscribeAt::Time(_) => Position::EARLIEST,
+            };
+            handle.analyze_backlog(name, from).await.map(analysis_json).map_err(of)
         }
         Ask::PublishedAt { time_ms } => {
             let Position { ledger, entry } = handle.published_at(*time_ms).await.map_err(of)?;
@@ -309,6 +336,22 @@ async fn expire_to(handle: &TopicHandle, name: &str, id: &MessageId) -> Result<V
             Err(Refusal::new(StatusCode::CONFLICT, reason))
         }
     }
+}
+
+/// No filters of entries are known here: all of them let everything pass.
+fn analysis_json(analysis: Analysis) -> Value {
+    let Analysis { entries, messages, first, last, incomplete } = analysis;
+    let mut shown = json!({
+        "entries": entries, "messages": messages, "aborted": incomplete,
+        "filterAcceptedEntries": entries, "filterRejectedEntries": 0, "filterRescheduledEntries": 0,
+        "filterAcceptedMessages": messages, "filterRejectedMessages": 0, "filterRescheduledMessages": 0,
+    });
+    for (name, position) in [("firstMessageId", first), ("lastMessageId", last)] {
+        if let Some(position) = position {
+            shown[name] = position.to_string().into();
+        }
+    }
+    shown
 }
 
 /// An entry as brokers give it to each other.

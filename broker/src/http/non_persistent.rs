@@ -58,6 +58,7 @@ fn refusals() -> Routes {
         ("/compaction", NO_LOG),
         ("/backlogSize", NO_LOG),
         ("/internal-info", NO_LOG),
+        ("/subscription/{subscription}/analyzeBacklog", NO_LOG),
         ("/ledger/{ledger}/entry/{entry}", NO_LOG),
         ("/subscription/{subscription}/skip_all", NO_LOG),
         ("/subscription/{subscription}/skip/{entries}", NO_LOG),

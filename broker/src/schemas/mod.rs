@@ -10,11 +10,12 @@ mod native;
 
 mod avro; // what can be read with what,
 mod check; // whether it is one,
-mod compatible; // whether it may follow others,
-mod history;
-mod rules; // by which rules, // and what follows from it;
+mod compatible; // whether it may follow others, and by
+mod rules; // which rules,
 
-mod store; // where they are kept.
+mod history; // what follows from all that,
+
+mod store; // and where they are kept.
 
 #[cfg(test)]
 mod tests;

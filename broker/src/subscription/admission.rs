@@ -65,7 +65,8 @@ impl Admission<'_> {
                 holder: None,
             });
         }
-        if attach.kind == SubType::KeyShared
+        let names_keys = attach.kind == SubType::Exclusive && !attach.keys.ranges.is_empty();
+        if (attach.kind == SubType::KeyShared || names_keys)
             && let Some(conflict) = conflict()
         {
             return Err(SubscriptionError::Keys(self.told(conflict)));

@@ -81,6 +81,8 @@ pub(crate) struct Dispatch {
     queued: BTreeMap<Position, Slot>,
     /// Key_Shared only.
     keys: Option<Keys>,
+    /// The keys that the holder of an Exclusive subscription wants. `None`: all.
+    wanted_keys: Option<Keys>,
     /// How often an entry was given back. Shared and Key_Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
     /// Never ends below `next`.
@@ -104,6 +106,7 @@ impl Dispatch {
             pending: BTreeMap::new(),
             queued: BTreeMap::new(),
             keys: None,
+            wanted_keys: None,
             redelivered: BTreeMap::new(),
             ahead: ReadAhead::new(next),
             unacked: 0,
@@ -163,7 +166,9 @@ impl Dispatch {
             kind != SubType::Exclusive || self.consumers.is_empty(),
             "one consumer holds an Exclusive subscription"
         );
-        if let Some(keys) = &mut self.keys {
+        self.wanted_keys = (kind == SubType::Exclusive && !terms.ranges.is_empty())
+            .then(|| Keys::new(KeyPolicy { sticky: true, ..terms.policy }));
+        if let Some(keys) = self.keys.as_mut().or(self.wanted_keys.as_mut()) {
             keys.join(consumer.serial, &consumer.name, &terms.ranges);
         }
         self.consumers.add(consumer);
@@ -178,7 +183,7 @@ impl Dispatch {
         self.keys.as_ref()
     }
 
-    /// Why a Key_Shared consumer cannot have the slots that it names. Its policy is that of the others, if there are any.
+    /// Why a consumer cannot have the slots that it names. Its policy is that of the others, if there are any.
     pub(crate) fn conflict(&self, terms: &KeyTerms) -> Option<RangeConflict> {
         match self.keys.as_ref().filter(|_| !self.consumers.is_empty()) {
             Some(keys) => keys.slots().conflict(&terms.ranges),

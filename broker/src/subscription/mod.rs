@@ -119,6 +119,12 @@ pub(crate) enum Command {
     Skip(u64, Reply<()>),
     /// The entry that so many unacknowledged ones lie in front of.
     Peek(u64, Reply<Option<Position>>),
+    /// The first unacknowledged entries from a position on.
+    Unacknowledged {
+        from: Position,
+        entries_max: usize,
+        reply: Reply<Vec<Position>>,
+    },
     Properties(Reply<Properties>),
     /// Replaces the properties.
     SetProperties(Properties, Reply<()>),

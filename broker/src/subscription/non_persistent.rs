@@ -275,6 +275,7 @@ impl Task {
             Command::ExpireBefore(_, reply) => drop(reply.send(Ok(0))),
             Command::Trimmed | Command::Terminated => {}
             Command::MarkDelete(_, reply) | Command::Peek(_, reply) => drop(reply.send(Err(without_log()))),
+            Command::Unacknowledged { reply, .. } => drop(reply.send(Err(without_log()))),
             Command::SkipAll(reply) | Command::CompactedTo(_, reply) | Command::Skip(_, reply) => {
                 let _ = reply.send(Err(without_log()));
             }

@@ -38,12 +38,11 @@ impl Task {
                 let end = self.unacknowledged_after(entries).unwrap_or_else(|| self.reader.end());
                 self.skip_below(end, reply);
             }
-            Command::Peek(before, reply) => {
-                let _ = reply.send(Ok(self.unacknowledged_after(before)));
+            Command::Peek(before, reply) => drop(reply.send(Ok(self.unacknowledged_after(before)))),
+            Command::Unacknowledged { from, entries_max, reply } => {
+                let _ = reply.send(Ok(self.unacknowledged_from(from, entries_max)));
             }
-            Command::Properties(reply) => {
-                let _ = reply.send(Ok(self.properties.clone()));
-            }
+            Command::Properties(reply) => drop(reply.send(Ok(self.properties.clone()))),
             Command::SetProperties(properties, reply) => {
                 let _ = reply.send(self.set_properties(properties).await);
             }
@@ -107,6 +106,10 @@ impl Task {
 
     fn unacknowledged_after(&self, entries: u64) -> Option<Position> {
         self.reader.with_chain(|chain| self.dispatch.acks().unacknowledged_after(entries, chain))
+    }
+
+    fn unacknowledged_from(&self, from: Position, entries_max: usize) -> Vec<Position> {
+        self.reader.with_chain(|chain| self.dispatch.acks().unacknowledged_from(from, entries_max, chain))
     }
 
     async fn set_properties(&mut self, properties: Properties) -> Result<(), SubscriptionError> {

@@ -4,6 +4,7 @@
 //! Promises: receipts are answered in the order of the sends; a topic is loaded once, however many ask for it.
 //! Never: touches a socket, or lets one topic wait for another.
 mod access; // Who may publish beside whom,
+mod analysis;
 mod backlog;
 mod compaction;
 mod errands;
@@ -25,6 +26,7 @@ mod terminate;
 
 pub(crate) use crate::stats::*;
 pub(crate) use crate::subscription::SubscribeAt;
+pub(crate) use analysis::Analysis;
 pub(crate) use backlog::Excess;
 pub(crate) use compaction::CompactionProgress;
 pub(crate) use error::TopicError;

@@ -52,6 +52,12 @@ pub(super) const OF_TOPICS: &[Verb] = &[
         SUBSCRIPTION,
         flag("count", "-n --count", Kind::Count, "How many").needed(),
     ]),
+    post(
+        "analyze-backlog",
+        "{topic}/subscription/{subscription}/analyzeBacklog",
+        "Count what a subscription has not acknowledged",
+    )
+    .takes(&[TOPIC, SUBSCRIPTION, flag("position", "-p --position", Kind::Position, "Where to begin").body()]),
     post("expire-messages", "{topic}/subscription/{subscription}/expireMessages/{time}", "Acknowledge what is older")
         .takes(&[TOPIC, SUBSCRIPTION, OLDER]),
     post(

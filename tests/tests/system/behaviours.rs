@@ -1,11 +1,11 @@
-//! What clients rely on, told by `tests/behaviours` with the stock Python client.
+//! What clients rely on, told by `tests/behaviours` with the stock Python client and by `tests/java` with the Java client.
 use std::path::Path;
 
 use tests::cluster::{Servers, python};
 use tokio::process::Command;
 
 use crate::directory;
-use crate::programs::run;
+use crate::programs::{java_behaviours, run};
 
 async fn all_are_shown(servers: &Servers) {
     let Some(python) = python().or_say_so() else { return };
@@ -25,4 +25,13 @@ async fn standalone_behaves_as_clients_expect() {
 async fn a_cluster_behaves_as_clients_expect() {
     let place = directory();
     all_are_shown(&Servers::many(place.path()).await.expect("the cluster starts")).await;
+}
+
+#[tokio::test]
+async fn a_cluster_behaves_as_java_clients_expect() {
+    let Some(mut command) = java_behaviours() else { return };
+    let place = directory();
+    let servers = Servers::many(place.path()).await.expect("the cluster starts");
+    command.args([&servers.url(), servers.admin().base()]);
+    println!("{}", run(command).await);
 }

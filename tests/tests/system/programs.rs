@@ -43,10 +43,23 @@ impl JavaTools {
     }
 
     async fn tool(&self, class: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new("java");
-        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"]).arg(format!("{}/*", self.jars.display()));
-        command.args(["--add-opens", "java.base/sun.net=ALL-UNNAMED"]);
+        let mut command = java(&format!("{}/*", self.jars.display()));
         command.arg(class).arg(&self.configuration).args(arguments);
         run(command).await
     }
+}
+
+fn java(class_path: &str) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", class_path]);
+    command.args(["--add-opens", "java.base/sun.net=ALL-UNNAMED"]);
+    command
+}
+
+/// The programs in `tests/java/src`, which use Apache Pulsar's Java client.
+pub(crate) fn java_behaviours() -> Option<Command> {
+    let jars = java_tools().or_say_so()?;
+    let mut command = java(&format!("{}:{}/*", jars.with_file_name("classes").display(), jars.display()));
+    command.arg("Behaviours");
+    Some(command)
 }

@@ -54,6 +54,13 @@ async fn a_partitioned_topic_says_which_requests_are_for_one_partition() {
         ("GET", at("ledger/1/entry/0"), "", 405, "GetMessageById is not allowed on partitioned-topic"),
         ("GET", at("examinemessage"), "", 405, ""),
         ("GET", at("messageid/0"), "", 405, ""),
+        (
+            "POST",
+            at("subscription/s/analyzeBacklog"),
+            "",
+            405,
+            "Analyze backlog on a partitioned topic is not allowed, please try do it on specific topic partition",
+        ),
         ("POST", at("subscription/s/skip/1"), "", 405, "Skip messages on a partitioned topic is not allowed"),
         (
             "POST",

@@ -1,4 +1,5 @@
 //! Which entries are read when, and what becomes of them.
+use bytes::Bytes;
 use proto::entry::head_of_stored;
 use proto::{EntryId, Position};
 
@@ -77,7 +78,7 @@ impl Dispatch {
                 self.ahead.reach(position.next());
             }
             let wanted = if fetch.again { self.queued.contains_key(&position) } else { !self.acks.contains(position) };
-            if !wanted {
+            if !wanted || self.is_left_out(&bytes) {
                 continue;
             }
             // An entry whose metadata does not decode was refused at publishing; if one is there, a client shall see it.
@@ -90,6 +91,11 @@ impl Dispatch {
             let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes));
             self.ahead.put(position, Fetched { bytes, messages, slot: slot.unwrap_or_default() });
         }
+    }
+
+    /// Whether the holder of an Exclusive subscription has said that it wants other keys. Such entries stay unacknowledged.
+    fn is_left_out(&self, entry: &Bytes) -> bool {
+        self.wanted_keys.as_ref().is_some_and(|wanted| wanted.slots().owner(wanted.slot_of(entry)).is_none())
     }
 
     /// Queued entries that no ledger holds any more cannot be delivered.

@@ -39,6 +39,26 @@ fn n22_keys_of_a_dead_consumer_move_in_order_and_its_late_words_do_no_harm() {
     assert_eq!(bench.drain(), [], "only who has it may give it back");
 }
 
+/// What the holder of an Exclusive subscription does not want stays for whoever comes next.
+#[test]
+fn an_exclusive_consumer_gets_only_the_keys_it_names() {
+    let mut bench = Bench::new(SubType::Exclusive);
+    let slots = Slots::new(KeyPolicy { sticky: true, out_of_order: false });
+    let is_low = |key: &u32| slots.slot(key.to_string().as_bytes()).0 < 32_768;
+    let published: Vec<Position> = (0..20).map(|key| bench.publish_key(None, &key.to_string())).collect();
+    let low: Vec<Position> = (0..20).filter(is_low).map(|key| published[key as usize]).collect();
+    let terms = KeyTerms { policy: KeyPolicy { sticky: true, out_of_order: false }, ranges: vec![0..=32_767] };
+    bench.attach_as(SubType::Exclusive, &terms, 1, 0);
+    bench.flow(1, 1000);
+    assert_eq!(positions(&bench.drain()), low);
+    low.iter().for_each(|position| bench.ack(*position));
+    bench.detach(1);
+    bench.attach_as(SubType::Exclusive, &KeyTerms::default(), 2, 0);
+    bench.flow(2, 1000);
+    let rest: Vec<Position> = published.iter().copied().filter(|position| !low.contains(position)).collect();
+    assert_eq!(positions(&bench.drain()), rest);
+}
+
 #[test]
 fn a_consumer_that_joins_waits_for_its_keys_and_nobody_waits_for_others() {
     let mut bench = Bench::new(SubType::KeyShared);
