@@ -18,6 +18,7 @@ mod outbox;
 mod subscription;
 mod topic;
 
+mod heed; // What topics are told,
 mod intents;
 mod listeners;
 mod moves; // How that changes while topics are used.
@@ -32,6 +33,7 @@ mod upkeep;
 
 mod http; // What administration sees.
 mod metrics;
+mod pace;
 mod rate;
 mod stats;
 

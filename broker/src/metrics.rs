@@ -8,7 +8,7 @@
 //! `pulsar_storage_offloaded_size` (bytes). What the room `offload` tells of objects stands there,
 //! what the room `repair` tells of copies there, and what the room `moves` tells of bundles there.
 //! Of each subscription, with `subscription` besides: `pulsar_subscription_back_log`, `pulsar_subscription_unacked_messages`,
-//! `pulsar_subscription_msg_rate_out`.
+//! `pulsar_subscription_delayed`, `pulsar_subscription_msg_rate_out`.
 //!
 //! `GET /metrics?topics=false` gives each namespace's sums in place of its topics, and no subscriptions: for servers of metrics to which
 //! 100 000 topics are too many series.
@@ -112,11 +112,12 @@ fn sums(cluster: &str, found: &Found, mut family: Family<'_>, value: Value<'_>) 
 
 fn subscriptions(cluster: &str, found: &Found, page: &mut MetricText) {
     type Value<'a> = &'a dyn Fn(&crate::topic::SubscriptionStats) -> f64;
-    let families: [(&str, &str, Value<'_>); 3] = [
+    let families: [(&str, &str, Value<'_>); 4] = [
         ("pulsar_subscription_back_log", "messages not yet acknowledged", &|one| one.msg_backlog as f64),
         ("pulsar_subscription_unacked_messages", "messages dispatched and not acknowledged", &|one| {
             one.unacked_messages as f64
         }),
+        ("pulsar_subscription_delayed", "messages that wait for their time", &|one| one.msg_delayed as f64),
         ("pulsar_subscription_msg_rate_out", "messages dispatched per second", &|one| one.msg_rate_out),
     ];
     for (name, help, value) in families {

@@ -1,12 +1,13 @@
 //! What loaded topics need from time to time, whether or not anybody uses them.
 //!
-//! Owns: one walk a minute over the topics that are loaded here, and a look at each whose ledger was just closed.
+//! Owns: one walk a minute over the topics that are loaded here, a look at each whose ledger was just closed, and one watch of policies.
 //! Promises: ledgers that are due are closed, ledgers that may leave do, those that should move to objects get their turn, what nobody
 //! uses goes if it is to; a topic that fails waits for the next walk, and one whose cursor log hangs is passed over; what could not be
 //! read decides nothing.
 //! Never: has a timer for each topic, or keeps anything between two walks.
 mod backlog;
 mod compaction;
+mod heed;
 mod tiering;
 mod unused;
 mod wanted;
@@ -95,7 +96,7 @@ impl Upkeep {
 
     /// Runs until `drain`. `sealed` names topics whose ledger was closed.
     pub(crate) async fn work(self, sealed: mpsc::Receiver<TopicName>, drain: Drain) {
-        tokio::join!(self.walks(sealed, &drain), self.tiering.work(&drain));
+        tokio::join!(self.walks(sealed, &drain), self.tiering.work(&drain), self.tell_changes(&drain));
         self.asked.close();
         self.asked.wait().await;
     }

@@ -35,6 +35,9 @@ pub struct EntryHead {
     /// Keys to the payload, each encrypted for one reader. None: the payload is plain.
     #[prost(bytes = "bytes", repeated, tag = "13")]
     pub encryption_keys: Vec<Bytes>,
+    /// Milliseconds since 1970 before which it is not to be delivered, where subscriptions heed that.
+    #[prost(int64, optional, tag = "19")]
+    pub deliver_at_time: Option<i64>,
     /// Set on control entries that no consumer must see.
     #[prost(int32, optional, tag = "20")]
     pub marker_type: Option<i32>,
@@ -67,6 +70,12 @@ impl EntryHead {
     #[must_use]
     pub fn messages(&self) -> u32 {
         self.num_messages_in_batch.and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
+    }
+
+    /// Milliseconds since 1970 before which it is not to be delivered. Times before 1970 have passed.
+    #[must_use]
+    pub fn due(&self) -> Option<u64> {
+        self.deliver_at_time.and_then(|time| u64::try_from(time).ok())
     }
 }
 

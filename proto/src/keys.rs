@@ -29,6 +29,8 @@ pub const BROKERS: &str = "brokers/";
 pub const BUNDLES: &str = "bundles/";
 /// Before all tenants.
 pub const TENANTS: &str = "tenants/";
+/// Before all policies.
+pub const POLICIES: &str = "policies/";
 
 /// A ledger's record.
 #[must_use]

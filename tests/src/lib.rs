@@ -10,6 +10,7 @@ pub mod compose; // The shipped compose file.
 pub mod crash;
 pub mod dashboards; // What the shipped dashboards ask.
 pub mod deadline; // Waiting.
+pub mod delayed; // Very many messages wait for their time.
 pub mod disk_full;
 pub mod fan_out; // Many subscriptions of one topic.
 pub mod faults; // A table of them.

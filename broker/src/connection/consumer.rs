@@ -238,6 +238,7 @@ async fn open(
     let wanted = wanted(context, &topic).await?;
     of_consumer(context, &topic, command.schema.as_ref(), &wanted).await?;
     let at = start(&command, context.clock.now_ms());
+    topic.heed(wanted.terms(), context.clock.now_ms());
     let limits = wanted.limits();
     let handle = attach(&topic, &client, &command, serial, at, limits).await;
     let handle = handle.map_err(|error| answer(TopicError::from_subscription(&error, topic.name()).into()))?;

@@ -1,7 +1,7 @@
 //! What a client says: frames taken apart, and handed on in bursts.
 use bytes::{Bytes, BytesMut};
 use prost::Message;
-use proto::entry;
+use proto::entry::{self, EntryHead};
 use proto::frame::{self, FRAME_BYTES_BEFORE_CONNECT, FRAME_PADDING, FrameError};
 use proto::pulsar::base_command::Type;
 use proto::pulsar::{BaseCommand, CommandAck, CommandFlow, CommandPong, CommandSend, ServerError};
@@ -10,6 +10,7 @@ use super::consumer::ConsumerSlot;
 use super::producer::ProducerSlot;
 use super::session::{Closed, Session};
 use crate::outbox::Serial;
+use crate::policies::DelayTerms;
 use crate::subscription::{ConsumerEvent, SubscriptionHandle};
 use crate::topic::{Publish, Refusal, Stamp, TopicHandle};
 
@@ -37,11 +38,17 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    fn publish(&mut self, topic: &TopicHandle, publish: Publish) {
+    pub(super) fn publish(&mut self, topic: &TopicHandle, publish: Publish) {
         // From the back: a client mostly goes on with the topic it wrote to last.
         match self.publishes.iter_mut().rev().find(|(there, _)| there.is_same(topic)) {
             Some((_, batch)) => batch.push(publish),
             None => self.publishes.push((topic.clone(), vec![publish])),
+        }
+    }
+
+    pub(super) async fn hand_over_publishes(&mut self) {
+        for (topic, batch) in std::mem::take(&mut self.publishes) {
+            topic.publish(batch).await; // A topic that has ended has sent its producers away.
         }
     }
 
@@ -80,9 +87,7 @@ impl Session {
 
     /// Passes the burst on. Waits while a mailbox is full, and then nothing else is read from this socket.
     pub(super) async fn hand_over(&mut self) {
-        for (topic, batch) in std::mem::take(&mut self.burst.publishes) {
-            topic.publish(batch).await; // A topic that has ended has sent its producers away.
-        }
+        self.burst.hand_over_publishes().await;
         for (subscription, batch) in std::mem::take(&mut self.burst.events) {
             subscription.events(batch).await;
         }
@@ -173,7 +178,7 @@ impl Session {
             None => return Err(Closed::Protocol("SEND for a producer that does not exist")),
         };
         let bytes = rest.len();
-        let (entry, stamp) = match check(send, rest, encrypted) {
+        let (entry, stamp) = match check(send, rest, encrypted, || topic.heeded().terms().delays) {
             Ok((entry, stamp)) => (Ok(entry), stamp),
             Err(refusal) => (Err(refusal), Stamp::default()),
         };
@@ -186,14 +191,26 @@ impl Session {
             stamp,
             entry,
         };
-        self.burst.publish(topic, publish);
+        self.held.pass(topic, publish, self.house.context.clock.now_ms(), &mut self.burst);
         self.outbox.sent(serial, bytes);
         Ok(())
     }
 }
 
+/// How long a message may wait at most, when it is to wait longer.
+fn too_late(head: &EntryHead, delays: impl FnOnce() -> DelayTerms) -> Option<u64> {
+    let delay = head.due()?.saturating_sub(head.publish_time);
+    let terms = delays();
+    terms.max_ms.filter(|max_ms| terms.active && *max_ms < delay)
+}
+
 /// Whether an entry may be stored, and what it says of its origin.
-fn check(send: &CommandSend, entry: Bytes, encrypted: bool) -> Result<(Bytes, Stamp), Refusal> {
+fn check(
+    send: &CommandSend,
+    entry: Bytes,
+    encrypted: bool,
+    delays: impl FnOnce() -> DelayTerms,
+) -> Result<(Bytes, Stamp), Refusal> {
     let refusal = |error, text: &str| Refusal { error, text: text.into() };
     if send.txnid_least_bits() != 0 || send.txnid_most_bits() != 0 {
         return Err(refusal(ServerError::NotAllowedError, "Transactions are not enabled."));
@@ -206,7 +223,13 @@ fn check(send: &CommandSend, entry: Bytes, encrypted: bool) -> Result<(Bytes, St
         Ok(head) if encrypted && head.encryption_keys.is_empty() => {
             Err(refusal(ServerError::MetadataError, "Messages must be encrypted"))
         }
-        Ok(head) => Ok((entry, head.into())),
+        Ok(head) => match too_late(&head, delays) {
+            Some(max_ms) => {
+                let text = format!("Exceeds max allowed delivery delay of {max_ms} milliseconds");
+                Err(refusal(ServerError::NotAllowedError, &text))
+            }
+            None => Ok((entry, head.into())),
+        },
         Err(error @ entry::EntryError::Checksum { .. }) => Err(refusal(ServerError::ChecksumError, &error.to_string())),
         Err(error) => Err(refusal(ServerError::MetadataError, &error.to_string())),
     }

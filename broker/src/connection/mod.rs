@@ -7,6 +7,7 @@ mod accept; // In the order a command travels.
 mod consumer;
 mod errors;
 mod greeting;
+mod held;
 mod inbound;
 mod listing;
 mod lookup;

@@ -115,6 +115,8 @@ impl Session {
             Some(ProducerSlot::Opening { ends: ends @ None, .. }) => *ends = Some(Ends::Closed(request_id)),
             Some(ProducerSlot::Open(producer)) => {
                 // Answered by the topic, after the last receipt.
+                self.held.let_go(producer.serial, &mut self.burst);
+                self.burst.hand_over_publishes().await;
                 let answered = producer.topic.detach(producer.serial, Some(request_id)).await;
                 self.producers.remove(&producer_id);
                 self.note_former(producer_id);
@@ -132,6 +134,7 @@ impl Session {
                 *ends = ends.or(Some(Ends::SentAway))
             }
             Some(ProducerSlot::Open(producer)) if producer.serial == away => {
+                self.held.forget(away);
                 self.producers.remove(&producer_id);
                 self.note_former(producer_id);
             }
@@ -189,6 +192,7 @@ async fn open(
     }
     let topic = open_topic(context, &command.topic, true).await.map_err(answer)?;
     let wanted = wanted(context, &topic).await?;
+    topic.heed(wanted.terms(), context.clock.now_ms());
     let limits = wanted.limits();
     let encryption_required = wanted.encryption_required();
     if encryption_required && !command.encrypted() {

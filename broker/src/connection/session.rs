@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::accept::House;
 use super::consumer::{ConsumerOpened, ConsumerSlot};
+use super::held::Held;
 use super::inbound::Burst;
 use super::listing::{WatcherOpened, WatcherSlot};
 use super::producer::{ProducerOpened, ProducerSlot};
@@ -103,6 +104,7 @@ pub(super) struct Session {
     former: HashMap<u64, Instant>,
     pub(super) requests: FuturesUnordered<Request>,
     pub(super) burst: Burst,
+    pub(super) held: Held,
     buffer: BytesMut,
     read_bytes: usize,
     writing: VecDeque<Bytes>,
@@ -127,6 +129,7 @@ impl Session {
             former: HashMap::new(),
             requests: FuturesUnordered::new(),
             burst: Burst::default(),
+            held: Held::default(),
             buffer: BytesMut::new(),
             read_bytes: READ_BYTES.0,
             writing: VecDeque::new(),
@@ -242,13 +245,18 @@ impl Session {
             Some(_) if self.pinged => self.heard + CLOSE_AFTER,
             Some(_) => self.heard + PING_AFTER,
         };
-        self.stalled.map_or(alive, |since| alive.min(since + STALL_MAX))
+        let stalled = self.stalled.map(|since| since + STALL_MAX);
+        [stalled, self.held.due()].into_iter().flatten().fold(alive, Instant::min)
     }
 
     async fn tick(&mut self, paused: bool) -> Result<(), Closed> {
         let now = Instant::now();
         if self.client.is_none() {
             return if self.since + GREETING <= now { Err(Closed::NoGreeting) } else { Ok(()) };
+        }
+        if self.held.due().is_some_and(|due| due <= now) {
+            self.held.release(self.house.context.clock.now_ms(), &mut self.burst);
+            self.hand_over().await;
         }
         if self.stalled.is_some_and(|since| since + STALL_MAX <= now) {
             self.close_fullest().await;
@@ -270,7 +278,7 @@ impl Session {
         // A connection that publishes nothing reads on even when others have filled the broker's budget.
         let full = UNCONFIRMED_MAX <= unconfirmed || (0 < unconfirmed && self.house.budget.is_full());
         self.stalled = if full { self.stalled.or_else(|| Some(Instant::now())) } else { None };
-        full || ANSWERS_MAX <= self.outbox.waiting_bytes()
+        full || self.held.is_full() || ANSWERS_MAX <= self.outbox.waiting_bytes()
     }
 
     /// Whoever holds the budget for too long goes, so that the rest of the connection is served again.

@@ -237,6 +237,11 @@ impl AckSet {
         None
     }
 
+    /// Entries of one ledger acknowledged above the mark.
+    pub(crate) fn holes_in(&self, ledger: LedgerId) -> Option<&RoaringTreemap> {
+        self.holes.get(&ledger)
+    }
+
     /// Entries acknowledged above the mark, by ledger.
     pub(super) fn holes_by_ledger(&self) -> impl Iterator<Item = (LedgerId, &RoaringTreemap)> {
         self.holes.iter().map(|(ledger, entries)| (*ledger, entries))
@@ -330,7 +335,7 @@ fn full_batch(batch_size: u32) -> Box<[u64]> {
 }
 
 /// The first entry not in `entries` above `from`, which is in it. Gallops: runs are long.
-fn first_absent(entries: &RoaringTreemap, from: u64) -> u64 {
+pub(crate) fn first_absent(entries: &RoaringTreemap, from: u64) -> u64 {
     let mut low = from + 1;
     let mut step = 1;
     while entries.contains_range(low..low + step) {

@@ -10,7 +10,7 @@ use proto::records::{
 use proto::{EntryId, LedgerId, Position};
 use roaring::RoaringTreemap;
 
-use super::{AckDelta, AckSet, Change, Cursor, Cursors};
+use super::{AckDelta, AckSet, Change, Cursor, Cursors, Run};
 
 /// An entry of the cursor log is cut before it exceeds this, as long as it holds more than one thing.
 pub(super) const ENTRY_BYTES: usize = 256 * 1024;
@@ -74,6 +74,7 @@ fn pieces(change: &Change) -> Option<Vec<CursorChange>> {
         }
         Change::Removed(name) => (name, vec![cursor_change::Change::Removed(true)]),
         Change::Acknowledged(name, delta) => (name, acknowledged(delta)),
+        Change::Delays(name, run) => (name, vec![cursor_change::Change::Delays(run.bytes().clone())]),
     };
     let change = |change| CursorChange { subscription: name.to_string(), change: Some(change) };
     Some(changes.into_iter().map(change).collect())
@@ -122,6 +123,10 @@ fn states(name: &Arc<str>, cursor: &Cursor) -> Vec<CursorState> {
         grow(&mut states, 32 + 10 * words.len());
         states.last_mut().expect("there is always one").batches.push(batch(position, words));
     }
+    for run in &cursor.delays {
+        grow(&mut states, run.bytes().len() + 8);
+        states.last_mut().expect("there is always one").delays.push(run.bytes().clone());
+    }
     states
 }
 
@@ -142,7 +147,8 @@ pub(super) fn add_state(cursors: &mut Cursors, state: CursorState) -> Result<(),
     let name: Arc<str> = state.subscription.into();
     if let Some(below) = state.acknowledged_below {
         let acks = AckSet::at(from_record(below));
-        cursors.insert(name.clone(), Cursor { acks, properties: state.properties, created_at: state.created_at });
+        let (properties, created_at) = (state.properties, state.created_at);
+        cursors.insert(name.clone(), Cursor { acks, properties, created_at, delays: Vec::new() });
     }
     let cursor = cursors.get_mut(&name).ok_or(Undecodable)?;
     for holes in state.holes {
@@ -151,6 +157,9 @@ pub(super) fn add_state(cursors: &mut Cursors, state: CursorState) -> Result<(),
     }
     for batch in state.batches {
         cursor.acks.keep_partial(Position::new(batch.ledger, batch.entry), &batch.unacknowledged);
+    }
+    for run in state.delays {
+        cursor.delays.push(Run::read(run).ok_or(Undecodable)?);
     }
     Ok(())
 }
@@ -178,5 +187,6 @@ pub(super) fn decode_change(change: CursorChange) -> Result<Change, Undecodable>
             };
             Change::Acknowledged(name, delta)
         }
+        cursor_change::Change::Delays(run) => Change::Delays(name, Run::read(run).ok_or(Undecodable)?),
     })
 }

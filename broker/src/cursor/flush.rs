@@ -6,7 +6,7 @@ use proto::{EntryId, LedgerId};
 use super::encode;
 use super::log::{Batch, CursorEnd, Queue};
 use super::replay::apply;
-use super::{Change, Cursors, Need, OF_PRODUCERS};
+use super::{Change, Cursor, Cursors, Need, OF_PRODUCERS};
 use crate::log::{List, LogError, LogReader, RecordOwner};
 
 /// A log shorter than this is not rewritten.
@@ -136,11 +136,12 @@ impl Flusher {
     }
 
     async fn rewrite_if_long(&mut self) -> Result<(), LogError> {
-        let Some(open) = &mut self.ledger else { return Ok(()) };
-        if open.bytes < open.look_at {
+        if self.ledger.as_ref().is_none_or(|open| open.bytes < open.look_at) {
             return Ok(());
         }
+        self.forget_runs();
         let snapshot: usize = encode::snapshot(&self.cursors).iter().map(Bytes::len).sum();
+        let Some(open) = &mut self.ledger else { return Ok(()) };
         open.look_at = REWRITE_BYTES_MIN.max(REWRITE_FACTOR * snapshot as u64);
         if open.bytes < open.look_at {
             return Ok(());
@@ -152,8 +153,17 @@ impl Flusher {
         }
     }
 
+    /// Those that tell nothing any more: their times have come, or all below their ends is acknowledged.
+    fn forget_runs(&mut self) {
+        let now = self.record.context().clock.now_ms();
+        for Cursor { acks, delays, .. } in self.cursors.values_mut() {
+            delays.retain(|run| run.tells(acks.mark(), now));
+        }
+    }
+
     /// Goes over to a new ledger that opens with all there is. Once that is confirmed, the record names no other.
     async fn open(&mut self) -> Result<(), LogError> {
+        self.forget_runs();
         let mut attempts = 0;
         let open = loop {
             attempts += 1;
@@ -197,6 +207,7 @@ impl Flusher {
         if self.ledger.is_none() && record.cursor_ledgers.is_empty() {
             return Ok(CursorEnd::Unchanged);
         }
+        self.forget_runs();
         let mut entries = encode::snapshot(&self.cursors);
         let small = entries.len() == 1 && entries[0].len() <= FOLD_BYTES_MAX;
         if let (true, Some(state)) = (small, entries.pop()) {

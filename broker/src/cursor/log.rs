@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::flush::Flusher;
-use super::{AckDelta, AckSet, Change, Cursor, Cursors, Need};
+use super::{AckDelta, AckSet, Change, Cursor, Cursors, Need, Run};
 use crate::clock::Clock;
 use crate::log::{LogError, LogReader, RecordOwner};
 
@@ -181,7 +181,7 @@ impl CursorLog {
     ) -> Result<(), LogError> {
         let _together = self.shared.puts.read().await;
         let created_at = self.shared.clock.now_ms();
-        self.durable(Change::Put(name.clone(), Cursor { acks, properties, created_at })).await
+        self.durable(Change::Put(name.clone(), Cursor { acks, properties, created_at, delays: Vec::new() })).await
     }
 
     /// Removes a subscription. Durable when it returns. No error when there is none.
@@ -192,6 +192,13 @@ impl CursorLog {
     /// Notes acknowledgements; never blocks. With a receipt they are written at once, else within 50 ms.
     pub(crate) fn acknowledge(&self, name: &Arc<str>, delta: AckDelta, receipt: Option<AckReceipt>) -> Room {
         let room = self.shared.queue.push(Change::Acknowledged(name.clone(), delta), receipt);
+        self.start();
+        room
+    }
+
+    /// Notes when entries are to be delivered; never blocks.
+    pub(crate) fn delay(&self, name: &Arc<str>, run: Run) -> Room {
+        let room = self.shared.queue.push(Change::Delays(name.clone(), run), None);
         self.start();
         room
     }
@@ -369,6 +376,7 @@ impl Waiting {
                     self.changes.push(Change::Acknowledged(name, delta));
                 }
             },
+            Change::Delays(..) => self.changes.push(change),
             Change::Put(ref name, _) | Change::Removed(ref name) => {
                 self.gathering.remove(name); // What comes later is said later.
                 self.changes.push(change);
@@ -380,6 +388,7 @@ impl Waiting {
 fn weight(change: &Change) -> usize {
     match change {
         Change::Acknowledged(_, delta) => delta.weight(),
+        Change::Delays(_, run) => 256 + run.bytes().len(),
         Change::Put(..) | Change::Removed(_) => 256,
     }
 }

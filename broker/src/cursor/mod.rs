@@ -7,16 +7,18 @@ mod ackset; // What is known,
 mod encode; // how it is written,
 mod flush; // who writes it,
 mod log; // who hands it over,
-mod replay; // and how it is read again.
+mod replay;
+mod run; // and how it is read again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use proto::Position;
 
-pub(crate) use ackset::{AckDelta, AckSet};
+pub(crate) use ackset::{AckDelta, AckSet, first_absent};
 pub(crate) use log::{AckReceipt, CursorEnd, CursorLog, Room};
 pub(crate) use replay::replay;
+pub(crate) use run::{Items, Run};
 
 /// A cursor of no subscription: what the topic's producers had published up to its mark stands in its properties. The name is Apache
 /// Pulsar's.
@@ -33,6 +35,8 @@ pub(crate) struct Cursor {
     pub properties: HashMap<String, String>,
     /// Milliseconds since 1970.
     pub created_at: u64,
+    /// Runs that tell when entries are to be delivered: hints, true whatever is acknowledged.
+    pub delays: Vec<Run>,
 }
 
 /// What the durable subscriptions of a topic still need of it, as far as that is durable itself.
@@ -53,6 +57,8 @@ enum Change {
     Put(Arc<str>, Cursor),
     Removed(Arc<str>),
     Acknowledged(Arc<str>, AckDelta),
+    /// One more run.
+    Delays(Arc<str>, Run),
 }
 
 #[cfg(test)]

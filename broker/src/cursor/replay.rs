@@ -90,7 +90,9 @@ impl Replay {
 /// Does what a change says. One of a subscription that is gone says nothing.
 pub(super) fn apply(cursors: &mut Cursors, change: Change, chain: &Chain) {
     match change {
-        Change::Put(name, cursor) => {
+        Change::Put(name, mut cursor) => {
+            // Wherever a subscription is moved: its entries are to be delivered when they were.
+            cursor.delays = cursors.remove(&name).map(|before| before.delays).unwrap_or_default();
             cursors.insert(name, cursor);
         }
         Change::Removed(name) => {
@@ -99,6 +101,11 @@ pub(super) fn apply(cursors: &mut Cursors, change: Change, chain: &Chain) {
         Change::Acknowledged(name, delta) => {
             if let Some(cursor) = cursors.get_mut(&name) {
                 cursor.acks.apply(&delta, chain);
+            }
+        }
+        Change::Delays(name, run) => {
+            if let Some(cursor) = cursors.get_mut(&name) {
+                cursor.delays.push(run);
             }
         }
     }

@@ -8,7 +8,7 @@ use proto::{LedgerId, Position};
 use tokio::sync::oneshot;
 
 use super::replay::Replay;
-use super::{AckDelta, AckReceipt, AckSet, Cursor, CursorLog, Cursors, Room, encode};
+use super::{AckDelta, AckReceipt, AckSet, Cursor, CursorLog, Cursors, Room, Run, encode};
 use crate::log::rig::{Rig, publish};
 use crate::log::{Loaded, LogError, Settled, create, load};
 
@@ -124,6 +124,27 @@ async fn a_missing_cursor_ledger_stops_the_load() {
     rig.ledgers.delete(ledger).await.unwrap();
     let outcome = load(&rig.context("b", 10), &rig.topic).await;
     assert!(matches!(outcome, Err(LogError::DataMissing { ledger: missing, .. }) if missing == ledger));
+}
+
+/// Goal: what is known of times survives whatever becomes of the subscription, and goes once it tells nothing any more.
+#[tokio::test(start_paused = true)]
+async fn runs_outlive_a_crash_and_a_move_and_go_with_the_first_snapshot_after_their_times_or_acknowledgements() {
+    let rig = Rig::new();
+    let (topic, positions) = loaded(&rig, 10).await;
+    let name: Arc<str> = "s".into();
+    topic.cursor_log.put(&name, AckSet::default(), HashMap::new()).await.unwrap();
+    let run = |due, at: usize| Run::pack([(due, positions[at])].into_iter()).unwrap();
+    let (past, acknowledged, future) = (run(1, 6), run(9_000_000, 3), run(9_000_000, 6));
+    for run in [&past, &acknowledged, &future] {
+        assert_eq!(topic.cursor_log.delay(&name, run.clone()), Room::Enough);
+    }
+    topic.cursor_log.put(&name, AckSet::at(positions[2]), HashMap::new()).await.unwrap();
+    drop(topic);
+    let topic = again(&rig).await;
+    assert_eq!(topic.cursors[0].delays, [past, acknowledged, future.clone()]);
+    topic.cursor_log.put(&name, AckSet::at(positions[4]), HashMap::new()).await.unwrap(); // To a new ledger, which opens with a snapshot.
+    drop(topic);
+    assert_eq!(again(&rig).await.cursors[0].delays, [future]);
 }
 
 /// A state that takes several entries: every other of many entries, in many ledgers.

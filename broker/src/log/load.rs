@@ -11,7 +11,7 @@ use proto::{LedgerId, Position, TopicName, keys};
 use super::record::{self, RecordOwner};
 use super::tier::chain_of;
 use super::{Compacted, Compactor, LogContext, LogError, LogReader, Offloader, TopicLog, Trimmer};
-use crate::cursor::{self, AckSet, CursorLog};
+use crate::cursor::{self, AckSet, CursorLog, Run};
 
 /// A topic that this broker may serve.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct LoadedCursor {
     pub acks: AckSet,
     /// Of the subscription.
     pub properties: HashMap<String, String>,
+    /// What is known of when its entries are to be delivered.
+    pub delays: Vec<Run>,
 }
 
 /// Makes the topic's record, and nothing else: ledgers are made at the first publish. `false`: there was one.
@@ -83,6 +85,7 @@ pub(crate) async fn load(context: &LogContext, topic: &TopicName) -> Result<Load
         name: name.clone(),
         acks: state.acks.clone(),
         properties: state.properties.clone(),
+        delays: state.delays.clone(),
     });
     let cursors = cursors.collect();
     let cursor_log = CursorLog::new(owner.clone(), reader.clone(), states);

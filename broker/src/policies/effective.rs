@@ -1,5 +1,6 @@
 //! What counts for a topic.
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use metadata::{Error, Expect, Key, MetadataStoreExt, Operation, Record};
@@ -8,7 +9,7 @@ use proto::records::{self, OffloadPolicy, PoliciesRecord};
 use proto::{NamespaceName, TopicName, keys};
 use serde_json::Value;
 
-use super::{Inactivity, Limits, Policies, Quotas, Retention, offload, plain};
+use super::{Inactivity, Limits, Policies, Quotas, Retention, Terms, offload, plain};
 
 /// A policies record as it was read: of nothing set, the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +43,8 @@ impl Kept {
 pub(crate) struct Effective {
     topic: Kept,
     namespace: Kept,
+    /// Changes that were seen before it was read.
+    seen: u64,
 }
 
 impl Effective {
@@ -97,6 +100,11 @@ impl Effective {
         Limits::of(self)
     }
 
+    /// What the topic heeds while it is used.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms::of(self, self.seen)
+    }
+
     /// How much may wait for subscriptions. Each of the two comes from the topic, else from the namespace.
     pub(crate) fn quotas(&self) -> Quotas {
         Quotas::of([&self.topic.record, &self.namespace.record])
@@ -117,6 +125,7 @@ impl Effective {
 #[derive(Debug, Clone)]
 pub(crate) struct OfNamespace {
     namespace: Kept,
+    seen: u64,
     topics: BTreeMap<Key, Result<Kept, Error>>,
 }
 
@@ -134,25 +143,27 @@ impl OfNamespace {
             Some(kept) => kept.clone()?,
             None => Kept::nothing(key),
         };
-        Ok(Effective { topic, namespace: self.namespace.clone() })
+        Ok(Effective { topic, namespace: self.namespace.clone(), seen: self.seen })
     }
 }
 
 impl Policies {
     /// What counts for a topic now. A partition has the policies of its topic.
     pub(crate) async fn effective(&self, topic: &TopicName) -> Result<Effective, Error> {
+        let seen = self.seen.load(Ordering::Relaxed);
         let namespace = self.kept(keys::namespace_policies(topic.namespace()).into()).await?;
         let topic = self.kept(keys::topic_policies(&topic.partitioned()).into()).await?;
-        Ok(Effective { topic, namespace })
+        Ok(Effective { topic, namespace, seen })
     }
 
     /// What counts for the topics of a namespace now, however many they are. What cannot be read of one topic is an error for that
     /// topic only.
     pub(crate) async fn of_namespace(&self, namespace: &NamespaceName) -> Result<OfNamespace, Error> {
+        let seen = self.seen.load(Ordering::Relaxed);
         let kept = self.kept(keys::namespace_policies(namespace).into()).await?;
         let found = self.metadata.list_all(&keys::policies_of_topics(namespace)).await?;
         let topics = found.iter().map(|record| (record.key.clone(), Kept::read(record.key.clone(), Some(record))));
-        Ok(OfNamespace { namespace: kept, topics: topics.collect() })
+        Ok(OfNamespace { namespace: kept, seen, topics: topics.collect() })
     }
 
     pub(super) async fn kept(&self, key: Key) -> Result<Kept, Error> {

@@ -17,7 +17,8 @@ mod table;
 mod effective; // what counts of them for a topic,
 mod inactivity;
 mod limits;
-mod store; // and where they are kept.
+mod store;
+mod terms; // and where they are kept.
 
 pub(crate) use effective::{Effective, OfNamespace};
 pub(crate) use inactivity::Inactivity;
@@ -29,8 +30,10 @@ pub(crate) use retention::Retention;
 pub(crate) use rows::AutoTopics;
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
 pub(crate) use table::{LevelPage, Policy, Unset, Verb, of_new_namespace, shown_of_namespace, table};
+pub(crate) use terms::{DelayTerms, Terms};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use metadata::MetadataStore;
 
@@ -49,6 +52,8 @@ pub(crate) enum PolicyError {
 #[derive(Debug, Clone)]
 pub(crate) struct Policies {
     metadata: Arc<dyn MetadataStore>,
+    /// Changes that were seen: what was read before one and what was read after it can be told apart.
+    seen: Arc<AtomicU64>,
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Where policies are kept, and how they are changed.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction};
+use metadata::{Error, Expect, Key, MetadataStore, Operation, Transaction, Watch};
 use prost::Message;
 use proto::records::PoliciesRecord;
 use proto::{Domain, NamespaceName, TopicName, keys};
@@ -58,7 +59,17 @@ const ATTEMPTS: usize = 32;
 impl Policies {
     /// Keeps policies in `metadata`.
     pub(crate) fn new(metadata: Arc<dyn MetadataStore>) -> Self {
-        Self { metadata }
+        Self { metadata, seen: Arc::default() }
+    }
+
+    /// Tells of every policy that changes from now on, by its key.
+    pub(crate) async fn watch(&self) -> Result<Watch, Error> {
+        self.metadata.watch(keys::POLICIES).await
+    }
+
+    /// A change was seen: what is read from now on is newer than what was read before.
+    pub(crate) fn note_change(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is set at exactly this level, which must exist.

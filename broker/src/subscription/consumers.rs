@@ -5,8 +5,6 @@ use super::murmur3::murmur3;
 use super::slots::elected;
 use crate::outbox::Serial;
 
-/// Messages a consumer of a Shared or Key_Shared subscription may hold unacknowledged, as in Apache Pulsar.
-const UNACKED_MAX: u64 = 50_000;
 /// Messages a consumer gets before the next has its turn, as in Apache Pulsar.
 const TURN_MESSAGES: u32 = 20;
 
@@ -24,6 +22,8 @@ pub(crate) struct Consumer {
     pub(crate) room: bool,
     /// Messages delivered and not acknowledged. Counted for Shared subscriptions only.
     pub(crate) unacked: u64,
+    /// How many it may hold.
+    pub(super) unacked_max: Option<u64>,
     /// Too many of them. Ends at half.
     pub(crate) blocked: bool,
     pub(crate) epoch: Option<u64>,
@@ -32,6 +32,11 @@ pub(crate) struct Consumer {
     pub(crate) messages_out: u64,
     pub(crate) bytes_out: u64,
     pub(crate) entries_out: u64,
+}
+
+/// Whether so many unacknowledged messages block whoever has them. `blocked`: they did until now, and do until half are left.
+pub(super) fn are_too_many(unacked: u64, max: Option<u64>, blocked: bool) -> bool {
+    max.is_some_and(|max| if blocked { max / 2 < unacked } else { max <= unacked })
 }
 
 impl Consumer {
@@ -44,6 +49,7 @@ impl Consumer {
             granted: 0,
             room: true,
             unacked: 0,
+            unacked_max: None,
             blocked: false,
             epoch,
             read_compacted: false,
@@ -74,7 +80,7 @@ impl Consumer {
     }
 
     pub(super) fn block(&mut self) {
-        self.blocked = if self.blocked { UNACKED_MAX / 2 < self.unacked } else { UNACKED_MAX <= self.unacked };
+        self.blocked = are_too_many(self.unacked, self.unacked_max, self.blocked);
     }
 }
 
@@ -116,6 +122,10 @@ impl Consumers {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
+        self.all.iter_mut()
     }
 
     pub(crate) fn get(&self, serial: Serial) -> Option<&Consumer> {

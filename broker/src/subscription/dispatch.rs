@@ -1,8 +1,9 @@
 //! Who gets which entry next: a state machine without I/O.
 //!
 //! The entries between the mark of the acknowledged set and `next` are each exactly one of: acknowledged, pending at one
-//! consumer, or queued: to be delivered again, or, with Key_Shared, passed over because their key was not free. With a single
-//! active consumer the second needs no list: it is what remains. Entries from `next` on were delivered to nobody.
+//! consumer, waiting for their time (`delays`), or queued: to be delivered again, or, with Key_Shared, passed over because their
+//! key was not free. With a single active consumer the second needs no list: it is what remains. Entries from `next` on were delivered
+//! to nobody, but for those whose time was known before they were reached.
 //! [`ReadAhead`] holds what was read of them, and never decides anything.
 use std::collections::BTreeMap;
 
@@ -11,15 +12,15 @@ use proto::Position;
 use proto::pulsar::MessageIdData;
 use proto::pulsar::command_subscribe::SubType;
 
-use super::consumers::{Consumer, Consumers, Seat};
+use self::delays::Delays;
+use super::consumers::{Consumer, Consumers, Seat, are_too_many};
 use super::keys::Keys;
 use super::read_ahead::{Fetched, ReadAhead};
 use super::slots::{KeyPolicy, RangeConflict, Slot, SlotRange, Slots};
 use crate::cursor::AckSet;
 use crate::outbox::Serial;
+use crate::policies::Terms;
 
-/// Messages that all consumers of a Shared subscription together may hold unacknowledged, as in Apache Pulsar.
-const UNACKED_MAX: u64 = 200_000;
 /// Acknowledged entries above the mark. Beyond it deliveries pause, because none of them may be forgotten: about 1 MiB each
 /// in the worst pattern, and far less in any usual one.
 const HOLES_MAX: u64 = 4_000_000;
@@ -85,10 +86,16 @@ pub(crate) struct Dispatch {
     wanted_keys: Option<Keys>,
     /// How often an entry was given back. Shared and Key_Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
+    /// Shared and Key_Shared only.
+    delays: Delays,
     /// Never ends below `next`.
     ahead: ReadAhead,
     unacked: u64,
     unacked_blocked: bool,
+    /// What all consumers of a Shared or Key_Shared subscription together may hold unacknowledged,
+    unacked_max: Option<u64>,
+    /// and each.
+    unacked_max_of_consumer: Option<u64>,
     /// A new active consumer waits for the last acknowledgements of the one before.
     held: bool,
     /// Entries that no consumer must see.
@@ -97,7 +104,7 @@ pub(crate) struct Dispatch {
 
 impl Dispatch {
     pub(crate) fn new(kind: SubType, acks: AckSet) -> Self {
-        let next = acks.mark();
+        let (next, default) = (acks.mark(), Terms::default());
         Self {
             kind,
             acks,
@@ -108,9 +115,12 @@ impl Dispatch {
             keys: None,
             wanted_keys: None,
             redelivered: BTreeMap::new(),
+            delays: Delays::default(),
             ahead: ReadAhead::new(next),
             unacked: 0,
             unacked_blocked: false,
+            unacked_max: default.unacked_of_subscription,
+            unacked_max_of_consumer: default.unacked_of_consumer,
             held: false,
             markers: Vec::new(),
         }
@@ -154,7 +164,8 @@ impl Dispatch {
     // Consumers.
 
     /// Lets a consumer in. The caller has checked that there is room for it; the kind may change while nobody is there.
-    pub(crate) fn attach(&mut self, kind: SubType, terms: &KeyTerms, consumer: Consumer) {
+    pub(crate) fn attach(&mut self, kind: SubType, terms: &KeyTerms, mut consumer: Consumer) {
+        consumer.unacked_max = self.unacked_max_of_consumer;
         if self.consumers.is_empty() && self.differs(kind, terms.policy) {
             self.kind = kind;
             self.keys = (kind == SubType::KeyShared).then(|| Keys::new(terms.policy));
@@ -231,6 +242,18 @@ impl Dispatch {
             self.rewind();
         }
         self.held = held;
+    }
+
+    /// What counts from now on.
+    pub(crate) fn heed(&mut self, terms: &Terms) {
+        self.set_delays(terms.delays);
+        self.unacked_max = terms.unacked_of_subscription;
+        self.unacked_max_of_consumer = terms.unacked_of_consumer;
+        self.block();
+        for consumer in self.consumers.iter_mut() {
+            consumer.unacked_max = terms.unacked_of_consumer;
+            consumer.block();
+        }
     }
 
     /// Adds permits. They never wrap, however many a client grants.
@@ -332,6 +355,7 @@ impl Dispatch {
         if let Some(keys) = &mut self.keys {
             keys.forget_entries();
         }
+        self.recall_delays();
         self.ahead.restart(self.next);
     }
 
@@ -342,6 +366,7 @@ impl Dispatch {
         if self.is_paused() {
             return None;
         }
+        self.release();
         if self.keys.is_some() {
             return self.next_keyed();
         }
@@ -351,7 +376,7 @@ impl Dispatch {
             None => match self.ahead.first_from(self.next) {
                 Some(position) => (position, false),
                 None => {
-                    self.next = self.ahead.end(); // All that was read was acknowledged already.
+                    self.pass_known();
                     return None;
                 }
             },
@@ -380,7 +405,7 @@ impl Dispatch {
             consumer.unacked += u64::from(messages);
             consumer.block();
             self.unacked += u64::from(messages);
-            self.unacked_blocked |= UNACKED_MAX <= self.unacked;
+            self.block();
             let before = self.pending.insert(position, Pending { consumer: serial, messages, slot: fetched.slot });
             assert!(before.is_none(), "an entry is pending at one consumer (C4)");
             if let Some(keys) = &mut self.keys {
@@ -401,20 +426,28 @@ impl Dispatch {
         if idle && IDLE_BYTES_MAX < self.ahead.bytes() {
             self.ahead.restart(self.next);
         }
+        if idle {
+            self.delays.give_back();
+        }
     }
 
     fn forget(&mut self, position: Position) {
         self.end_pending(position);
         self.unqueue(position);
+        self.delays.remove(position);
         self.redelivered.remove(&position);
         self.ahead.take(position);
         self.next = self.next.max(self.acks.mark());
         self.ahead.reach(self.next);
     }
 
+    fn block(&mut self) {
+        self.unacked_blocked = are_too_many(self.unacked, self.unacked_max, self.unacked_blocked);
+    }
+
     fn settle(&mut self, serial: Serial, messages: u64) {
         self.unacked -= messages;
-        self.unacked_blocked &= UNACKED_MAX / 2 < self.unacked;
+        self.block();
         if let Some(consumer) = self.consumers.get_mut(serial) {
             consumer.unacked -= messages;
             consumer.block();
@@ -423,6 +456,7 @@ impl Dispatch {
 }
 
 mod acknowledgement;
+mod delays;
 mod keyed;
 mod reading;
 mod standstill;

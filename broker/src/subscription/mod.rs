@@ -6,9 +6,11 @@
 //! Promises: every unacknowledged entry is at one consumer at most; an acknowledgement with a receipt is durable when answered.
 //! Never: appends to the topic, or waits for a client's socket.
 mod consumers;
+mod delayed;
 mod dispatch;
 mod keys;
-mod murmur3; // Pure, from whose turn it is to what is read ahead.
+mod murmur3;
+mod near; // Pure, from whose turn it is to what is read ahead.
 mod read_ahead;
 mod receivers;
 mod slots;
@@ -17,9 +19,11 @@ mod acks; // The shell around it.
 mod admission;
 mod attached;
 mod attendance;
+mod delays;
 mod ended;
 mod error;
 mod expire;
+mod heed;
 mod non_persistent; // Where nothing is stored.
 mod report;
 mod requests;

@@ -50,9 +50,10 @@ impl ReadAhead {
         self.entries.contains_key(&position)
     }
 
-    /// The first that is there, from `position` on.
+    /// The first that is there, from `position` on, up to where new entries were read.
     pub(super) fn first_from(&self, position: Position) -> Option<Position> {
-        self.entries.range(position..).next().map(|(position, _)| *position)
+        let first = self.entries.range(position..).next().map(|(position, _)| *position);
+        first.filter(|first| *first < self.end) // What lies beyond was read because its time had come.
     }
 
     /// The slot of an entry that is there.
@@ -118,12 +119,14 @@ mod tests {
         for (number, bytes) in [(1, b"abc".as_slice()), (2, b"de"), (4, b"f"), (2, b"ghij")] {
             window.put(at(number), entry(bytes, 1));
         }
-        assert_eq!((window.bytes(), window.first_from(at(3))), (8, Some(at(4))));
+        assert_eq!((window.bytes(), window.first_from(at(3))), (8, None), "nothing new was read");
+        window.reach(at(5));
+        assert_eq!(window.first_from(at(3)), Some(at(4)));
         assert_eq!(window.take(at(4)).map(|fetched| fetched.bytes.len()), Some(1));
         assert!(window.take(at(4)).is_none());
         assert_eq!(window.bytes(), 7);
         window.drop_below(at(2));
-        assert_eq!((window.bytes(), window.contains(at(1)), window.end()), (4, false, at(2)));
+        assert_eq!((window.bytes(), window.contains(at(1)), window.end()), (4, false, at(5)));
         window.restart(at(0));
         assert_eq!((window.bytes(), window.first_from(at(0)), window.end()), (0, None, at(0)));
     }

@@ -27,11 +27,7 @@ impl Task {
                 let used = !self.attached.is_empty() || before_ms <= self.unused_since.max(self.counters.last_acked);
                 return self.remove(if used { Err(SubscriptionError::ActiveConsumers) } else { Ok(()) }, reply).await;
             }
-            Command::Close(to, reply) => {
-                self.send_everyone_away(&to);
-                let _ = reply.send(Ok(()));
-                return Next::End;
-            }
+            Command::Close(to, reply) => return self.close(&to, reply),
             Command::SkipAll(reply) => self.skip_below(self.reader.end(), reply),
             Command::CompactedTo(position, reply) => self.skip_below(position, reply),
             Command::Skip(entries, reply) => {
@@ -85,6 +81,13 @@ impl Task {
         } else {
             Err(SubscriptionError::Refused("Unconnected or shared consumer attempting to unsubscribe"))
         }
+    }
+
+    fn close(&mut self, to: &NextOwner, reply: super::Reply<()>) -> Next {
+        self.keep_delays();
+        self.send_everyone_away(to);
+        let _ = reply.send(Ok(()));
+        Next::End
     }
 
     /// Ends the subscription for good, when `allowed`: its name is free once that is answered.

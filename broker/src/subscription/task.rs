@@ -17,9 +17,12 @@ use super::dispatch::{Delivery, Dispatch, Fetch};
 use super::watch::Watch;
 use super::{Command, ConsumerEvent, MAILBOX, Properties, Reply, Seat, SubscribeAt, SubscriptionHandle};
 use crate::Clock;
-use crate::cursor::{AckSet, CursorLog};
+use crate::cursor::{AckSet, CursorLog, Run};
+use crate::heed::Heeded;
 use crate::log::{LogError, LogReader, StoredEntry};
 use crate::outbox::{NextOwner, Serial};
+use crate::pace::Pace;
+use crate::policies::Terms;
 use crate::rate::Rate;
 
 /// Before a read that failed is tried again.
@@ -41,13 +44,14 @@ pub(crate) struct Setup {
     /// The topic takes no more messages.
     pub(crate) terminated: Arc<AtomicBool>,
     pub(crate) attendance: Attendance,
+    pub(crate) heeded: Arc<Heeded>,
 }
 
 /// Where it stands.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// As it was kept.
-    Kept(AckSet),
+    /// As it was kept, with what is known of times.
+    Kept(AckSet, Vec<Run>),
     /// New: it is written down before anyone is told of it. Whether it starts in what compaction has left.
     New(SubscribeAt, bool),
 }
@@ -108,6 +112,12 @@ pub(super) struct Task {
     pub(super) terminated: Arc<AtomicBool>,
     pub(super) attendance: Attendance,
     pub(super) handle: WeakHandle,
+    pub(super) heeded: Arc<Heeded>,
+    pub(super) terms: watch::Receiver<Terms>,
+    /// Of this subscription.
+    pub(super) pace: Pace,
+    /// Policies let nothing be delivered until then.
+    pub(super) paced_until: Option<Instant>,
     pub(super) dispatch: Dispatch,
     pub(super) attached: HashMap<Serial, Attached>,
     pub(super) counters: Counters,
@@ -167,18 +177,20 @@ async fn run(setup: Setup, handle: WeakHandle, mut inbox: mpsc::Receiver<Command
 
 impl Task {
     async fn start(setup: Setup, handle: WeakHandle) -> Result<Self, LogError> {
-        let acks = match setup.start {
-            Start::Kept(acks) => acks,
+        let (acks, delays) = match setup.start {
+            Start::Kept(acks, delays) => (acks, delays),
             Start::New(at, compacted) => {
                 let acks = at.resolve(&setup.reader, compacted).await?;
                 if setup.durable {
                     setup.cursor_log.put(&setup.name, acks.clone(), setup.properties.clone()).await?;
                 }
-                acks
+                (acks, Vec::new())
             }
         };
-        let unused_since = setup.clock.now_ms();
-        Ok(Self {
+        let mut dispatch = Dispatch::new(setup.kind, acks);
+        let now = setup.clock.now_ms();
+        dispatch.at(now);
+        let mut task = Self {
             name: setup.name,
             durable: setup.durable,
             partition: setup.partition,
@@ -190,10 +202,14 @@ impl Task {
             terminated: setup.terminated,
             attendance: setup.attendance,
             handle,
-            dispatch: Dispatch::new(setup.kind, acks),
+            terms: setup.heeded.changes(),
+            heeded: setup.heeded,
+            pace: Pace::default(),
+            paced_until: None,
+            dispatch,
             attached: HashMap::new(),
             counters: Counters::default(),
-            unused_since,
+            unused_since: now,
             cursor_full: false,
             hold_until: None,
             reader_expected_until: None,
@@ -201,7 +217,10 @@ impl Task {
             watch: Watch::default(),
             room: Arc::new(Notify::new()),
             finished: None,
-        })
+        };
+        task.heed();
+        task.dispatch.know(delays);
+        Ok(task)
     }
 
     /// Delivers what can be delivered, then waits for the next thing to happen.
@@ -214,9 +233,10 @@ impl Task {
     ) -> Next {
         let end = *tail.borrow_and_update();
         let moved = self.deliver();
+        let due = self.due_at();
         self.watch(moved, end);
         self.tell_end();
-        if reading.is_none() && !self.cursor_full && self.read_again_at.is_none() {
+        if reading.is_none() && !self.cursor_full && self.read_again_at.is_none() && self.paced_until.is_none() {
             *reading = self.dispatch.wanted(end).map(|fetch| self.read(fetch));
         }
         tokio::select! {
@@ -245,6 +265,9 @@ impl Task {
             }
             () = sleep_until(self.reader_expected_until), if self.reader_expected_until.is_some() => return Next::End,
             () = sleep_until(self.read_again_at), if self.read_again_at.is_some() => self.read_again_at = None,
+            _ = self.terms.changed() => self.heed(),
+            () = sleep_until(self.paced_until), if self.paced_until.is_some() => {} // More can be delivered now.
+            () = sleep_until(due), if due.is_some() => {} // Something can be delivered now.
             () = sleep_until(self.watch.due()), if self.watch.due().is_some() => self.find_standstill(end),
         }
         Next::GoOn
@@ -270,6 +293,7 @@ impl Task {
                     self.dispatch.nothing_below(&fetch, horizon);
                 }
                 let reader = self.reader.clone();
+                self.dispatch.at(self.clock.now_ms());
                 let markers = reader.with_chain(|chain| {
                     self.dispatch.supply(&fetch, entries, chain);
                     self.dispatch.acknowledge_markers(chain)
@@ -277,6 +301,7 @@ impl Task {
                 if let Some(delta) = markers {
                     self.note(delta, None);
                 }
+                self.note_delays();
             }
             Err(error) => {
                 tracing::warn!(subscription = %self.name, position = %fetch.from, %error, "reading failed");
@@ -288,14 +313,16 @@ impl Task {
     /// Hands over all that can be delivered now: runs for one consumer go to its connection under one lock. `false` if there
     /// was nothing.
     fn deliver(&mut self) -> bool {
+        let now = self.clock.now_ms();
+        self.dispatch.at(now);
+        self.paced_until = None;
         if self.cursor_full {
             return false;
         }
         let mut moved = false;
         self.look_for_room();
         let mut run: Vec<Delivery> = Vec::new();
-        let now = self.clock.now_ms();
-        while let Some(delivery) = self.dispatch.next() {
+        while let Some(delivery) = self.next_in_pace(now) {
             moved = true;
             if run.first().is_some_and(|first| first.consumer != delivery.consumer) {
                 self.hand_over(std::mem::take(&mut run), now);

@@ -27,6 +27,7 @@ async fn subscribed(rig: &Rig, topic: &Loaded) -> SubscriptionHandle {
         seat: Seat::of(&rig.topic),
         terminated: Arc::default(),
         attendance: super::Attendance::default(),
+        heeded: Arc::default(),
         start: Start::New(SubscribeAt::Earliest, false),
         properties: HashMap::new(),
         reader: topic.log.reader(),

@@ -46,7 +46,11 @@ impl Task {
 
     /// Nothing has moved for a while.
     pub(super) fn find_standstill(&mut self, end: Position) {
-        let found = if self.cursor_full { Some(Standstill::CursorLog) } else { self.dispatch.standstill(end) };
+        let found = match self.dispatch.standstill(end) {
+            Some(_) if self.cursor_full => Some(Standstill::CursorLog),
+            Some(_) if self.paced_until.is_some() => Some(Standstill::Pace),
+            found => found,
+        };
         match found {
             None => self.watch.since = None,
             Some(Standstill::Unexplained) => {

@@ -17,8 +17,10 @@ use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, Produc
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::{Need, OF_COMPACTION};
+use crate::heed::Heeded;
 use crate::log::{Chain, Compactor, Keep, LogError, LogReader, Offloader, RecordOwner, Trimmer};
 use crate::outbox::{NextOwner, Serial, no_message_id};
+use crate::policies::Terms;
 use crate::stats::{InternalStats, LedgerStats, TopicStats};
 use crate::subscription::{self, Attach, ConsumerHandle, Properties, SubscriptionError, SubscriptionHandle};
 
@@ -39,6 +41,8 @@ pub(super) struct Shared {
     pub(super) deduplicates: AtomicBool,
     /// It takes no more messages, for ever. Subscriptions look at it too.
     pub(super) terminated: Arc<AtomicBool>,
+    /// What counts of policies while the topic is used.
+    pub(super) heeded: Arc<Heeded>,
     /// The task has ended and the log is closed.
     pub(super) gone: CancellationToken,
 }
@@ -82,6 +86,16 @@ impl TopicHandle {
     /// Whether the topic is on its way out.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.is_closed()
+    }
+
+    /// What counts of policies.
+    pub(crate) fn heeded(&self) -> &Heeded {
+        &self.shared.heeded
+    }
+
+    /// From now on these terms count, unless newer ones do already.
+    pub(crate) fn heed(&self, terms: Terms, now_ms: u64) {
+        self.shared.heeded.heed(terms, now_ms);
     }
 
     pub(super) fn stored(&self) -> Result<&Stored, TopicError> {

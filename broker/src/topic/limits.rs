@@ -2,6 +2,7 @@
 use proto::TopicName;
 use proto::pulsar::ProducerAccessMode as Mode;
 
+use super::arrivals::Who;
 use super::producers::{AttachProducer, Producers};
 use super::task::Topic;
 use crate::subscription::{Attach, Attendance, SubscriptionError, kind_name};
@@ -17,7 +18,12 @@ impl Producers {
 
 impl Topic {
     /// Whether a consumer may come in, as far as that is not for its subscription to say.
-    pub(super) fn may_subscribe(&self, name: &str, attach: &Attach) -> Result<(), SubscriptionError> {
+    pub(super) fn may_subscribe(&mut self, name: &str, attach: &Attach) -> Result<(), SubscriptionError> {
+        let now_ms = self.registry.clock.now_ms();
+        if !self.arrivals.admit(Who::wants(attach), self.shared.heeded.terms().subscribe, now_ms) {
+            let text = "Subscribe limited by subscribe rate limit per consumer.";
+            return Err(SubscriptionError::NotAllowed(text.into()));
+        }
         let there = self.subscriptions.get(name).is_some_and(|there| !there.is_closed());
         if attach.durable && !there && !attach.limits.makes_subscriptions {
             return Err(SubscriptionError::NotFound);

@@ -5,6 +5,7 @@
 //! Never: touches a socket, or lets one topic wait for another.
 mod access; // Who may publish beside whom,
 mod analysis;
+mod arrivals;
 mod backlog;
 mod compaction;
 mod errands;

@@ -115,6 +115,7 @@ impl Registry {
             created_at: loaded.created_at,
             deduplicates: AtomicBool::new(sequences.is_some()),
             terminated: Arc::new(AtomicBool::new(loaded.terminated.is_some())),
+            heeded: Arc::default(),
             gone: CancellationToken::new(),
         });
         Ok(task::spawn(shared, loaded, sequences, self.clone()))
@@ -132,6 +133,7 @@ impl Registry {
             created_at: self.clock.now_ms(),
             deduplicates: AtomicBool::new(false),
             terminated: Arc::default(),
+            heeded: Arc::default(),
             gone: CancellationToken::new(),
         });
         non_persistent::spawn(shared, self.clone())

@@ -8,6 +8,7 @@ use proto::pulsar::command_subscribe::SubType;
 use tokio::sync::{mpsc, oneshot};
 
 use super::TopicHandle;
+use super::arrivals::Arrivals;
 use super::errands::Errands;
 use super::handle::Shared;
 use super::idle::{Activity, Idle};
@@ -106,6 +107,7 @@ pub(super) struct Topic {
     pub(super) ending: Ending,
     pub(super) attendance: Attendance,
     pub(super) activity: Activity,
+    pub(super) arrivals: Arrivals,
     pub(super) subscriptions: BTreeMap<Arc<str>, SubscriptionHandle>,
     pub(super) published: Rate,
     pub(super) last_publish: u64,
@@ -132,6 +134,7 @@ pub(super) fn spawn(
         ending: Ending::new(loaded.terminated),
         attendance: Attendance::default(),
         activity: Activity::new(),
+        arrivals: Arrivals::default(),
         subscriptions: BTreeMap::new(),
         published: Rate::default(),
         last_publish: 0,
@@ -142,7 +145,7 @@ pub(super) fn spawn(
             topic.shared.reader.with_chain(|chain| cursor.acks.cumulative(compacted.horizon, chain));
         }
         // The kind is that of whoever comes first.
-        topic.start(cursor.name, true, SubType::Exclusive, Start::Kept(cursor.acks), cursor.properties);
+        topic.start(cursor.name, true, SubType::Exclusive, Start::Kept(cursor.acks, cursor.delays), cursor.properties);
     }
     registry.tasks.spawn(topic.run(inbox));
     handle
@@ -284,6 +287,7 @@ impl Topic {
             clock: self.registry.clock.clone(),
             terminated: self.shared.terminated.clone(),
             attendance: self.attendance.clone(),
+            heeded: self.shared.heeded.clone(),
         };
         let handle = subscription::spawn(setup, &self.registry.tasks);
         self.subscriptions.insert(name, handle.clone());

@@ -79,19 +79,29 @@ impl Publisher {
 
     /// Queues one message; [`Publisher::flush`] sends what is queued.
     pub fn publish(&mut self, id: ProducerId, payload: &[u8]) -> u64 {
-        self.publish_keyed(id, None, payload)
+        self.queue(id, payload, MessageMetadata::default())
+    }
+
+    /// The same, not to be delivered before then, in milliseconds since 1970.
+    pub fn publish_at(&mut self, id: ProducerId, payload: &[u8], due_ms: u64) -> u64 {
+        let deliver_at_time = Some(due_ms.cast_signed());
+        self.queue(id, payload, MessageMetadata { deliver_at_time, ..Default::default() })
     }
 
     /// The same, of a key.
     pub fn publish_keyed(&mut self, id: ProducerId, key: Option<&str>, payload: &[u8]) -> u64 {
+        let partition_key = key.map(str::to_owned);
+        self.queue(id, payload, MessageMetadata { partition_key, ..Default::default() })
+    }
+
+    fn queue(&mut self, id: ProducerId, payload: &[u8], metadata: MessageMetadata) -> u64 {
         let producer = &mut self.producers[id.0];
         let sequence = producer.next_sequence;
         let metadata = MessageMetadata {
             producer_name: producer.name.clone(),
             sequence_id: sequence,
             publish_time: 1,
-            partition_key: key.map(str::to_owned),
-            ..Default::default()
+            ..metadata
         };
         let send = CommandSend { producer_id: id.0 as u64, sequence_id: sequence, ..Default::default() };
         self.connection.queue_entry(send, &entry::build(&metadata, payload));

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use tests::backlog::{BacklogRun, fill_and_read_back};
 use tests::cluster::Servers;
 use tests::crash::{ClusterRun, Keeping, Report, StandaloneRun, crash_cluster, crash_standalone};
+use tests::delayed::{DelayedRun, deliver_in_time};
 use tests::fan_out::{FanOutRun, keep_up};
 use tests::holes::{HolesRun, keep_holes};
 use tests::lines::{LinesRun, round_trip};
@@ -77,6 +78,17 @@ async fn no_subscription_waits_for_a_slow_one() {
     let report = Box::pin(keep_up(&run)).await.expect("every message comes to everybody who keeps up");
     println!("{report}");
     assert!(0 < report.slow_took && report.slow_took < report.slow_owed / 2, "{report}");
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_their_time_outlive_a_kill_and_none_is_early() {
+    let place = directory();
+    let (messages, spread, lead) = (20_000, Duration::from_secs(3), Duration::from_secs(4));
+    let run = DelayedRun { messages, spread, lead, seed: SEED, directory: place.path().into() };
+    let report = Box::pin(deliver_in_time(&run)).await.expect("it starts again");
+    println!("{report}");
+    assert_eq!((report.delivered, report.lost, report.early), (messages, 0, 0), "{report}");
+    assert!(0 < report.on_time, "{report}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const OF_TOPIC: &str = "Topic reached max consumers limit";
 const OF_SUBSCRIPTION: &str = "Subscription reached max consumers limit";
 
 impl Broker {
-    async fn limits(&self, level: Level, policies: &[(&str, Value)]) {
+    pub(super) async fn limits(&self, level: Level, policies: &[(&str, Value)]) {
         let set = |record: &mut proto::records::PoliciesRecord| {
             record.plain = policies.iter().map(|(name, value)| ((*name).into(), value.to_string())).collect();
             Ok(())

@@ -9,6 +9,7 @@ mod limits;
 mod listing;
 mod non_persistent;
 mod publishing;
+mod rates;
 mod requests;
 mod schemas;
 mod seeking;

@@ -6,7 +6,7 @@ use proto::{LedgerId, Position};
 
 use super::super::encode;
 use super::super::replay::Replay;
-use super::super::{Cursor, Cursors};
+use super::super::{Cursor, Cursors, Run};
 use super::{AckDelta, AckSet};
 use crate::log::{Chain, ChainLedger};
 
@@ -59,7 +59,12 @@ fn check(acks: &AckSet, acknowledged: &BTreeSet<Position>, chain: &Chain) {
 /// Writes the set as a snapshot and reads it again.
 fn rewritten(acks: &AckSet, chain: &Chain) -> AckSet {
     let name: Arc<str> = "s".into();
-    let cursor = Cursor { acks: acks.clone(), properties: [("k".into(), "v".into())].into(), created_at: 7 };
+    let cursor = Cursor {
+        acks: acks.clone(),
+        properties: [("k".into(), "v".into())].into(),
+        created_at: 7,
+        delays: Run::pack([(8, Position::new(1, 2))].into_iter()).into_iter().collect(),
+    };
     let cursors = Cursors::from([(name.clone(), cursor), ("t".into(), Cursor::default())]);
     let mut replay = Replay::default();
     for entry in encode::snapshot(&cursors) {

@@ -73,6 +73,7 @@ impl Dispatch {
         let below: Vec<Position> = self.queued.range(..mark).map(|(at, _)| *at).collect();
         below.into_iter().for_each(|at| self.unqueue(at));
         self.redelivered = self.redelivered.split_off(&mark);
+        self.delays.remove_below(mark);
         self.ahead.drop_below(mark);
         self.next = self.next.max(mark);
         Some(AckDelta::below(mark))

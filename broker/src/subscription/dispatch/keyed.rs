@@ -32,12 +32,17 @@ impl Dispatch {
             }
             self.next = position.next();
             self.enqueue(position, slot);
-            if 2 * FETCH_BYTES_MAX < self.ahead.bytes() {
-                self.ahead.take(position); // Read again once it can be delivered.
-            }
+            self.give_way(position);
         }
-        self.next = self.ahead.end(); // All else that was read was acknowledged already.
+        self.pass_known();
         None
+    }
+
+    /// An entry that cannot be delivered yet is read again once it can, when too much is held.
+    pub(super) fn give_way(&mut self, position: Position) {
+        if 2 * FETCH_BYTES_MAX < self.ahead.bytes() {
+            self.ahead.take(position);
+        }
     }
 
     fn takes(&self, serial: Serial) -> bool {

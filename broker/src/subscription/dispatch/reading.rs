@@ -1,13 +1,13 @@
 //! Which entries are read when, and what becomes of them.
 use bytes::Bytes;
-use proto::entry::head_of_stored;
+use proto::entry::{EntryHead, head_of_stored};
 use proto::{EntryId, Position};
 
 use super::{Dispatch, FETCH_BYTES_MAX, Fetch, Fetched};
 use crate::log::{Chain, StoredEntry};
 
 /// Entries that one read asks for.
-const FETCH_ENTRIES_MAX: usize = 1000;
+pub(super) const FETCH_ENTRIES_MAX: usize = 1000;
 /// Entries between two that are read again, for which one read is enough.
 const GAP_MAX: u64 = 16;
 
@@ -26,32 +26,24 @@ impl Dispatch {
         }
         let entries = self.ahead.entries_for(permits);
         let entries_max = usize::try_from(entries).unwrap_or(usize::MAX).clamp(1, FETCH_ENTRIES_MAX);
-        let first = match &self.keys {
+        let queued = match &self.keys {
             Some(_) => self.ready_and_unread(),
             None => match self.queued.first_key_value() {
                 Some((first, _)) if self.ahead.contains(*first) => return None,
                 first => first.map(|(first, _)| *first),
             },
         };
-        if let Some(first) = first {
-            let entries_max = self.queued_run(first, entries_max);
+        if let Some(first) = queued {
+            let entries_max = one_read(first, entries_max, self.queued.range(first..).map(|(at, _)| *at));
             return Some(Fetch { from: first, entries_max, bytes_max: FETCH_BYTES_MAX, again: true });
         }
+        if let Some(near) = self.wanted_near() {
+            return Some(near);
+        }
+        // What waits for its time takes no permit: where there is much of it, as much is read as for many permits.
+        let entries_max = if self.delays.prevail() { FETCH_ENTRIES_MAX } else { entries_max };
         let unread = self.ahead.first_from(self.next).is_none() && self.ahead.end() < end && self.looks_ahead();
         unread.then_some(Fetch { from: self.ahead.end(), entries_max, bytes_max: FETCH_BYTES_MAX, again: false })
-    }
-
-    /// Entries from `first` to the last queued one that the same read should bring: small gaps cost less than another read.
-    fn queued_run(&self, first: Position, entries_max: usize) -> usize {
-        let end = first.entry.0.saturating_add(entries_max as u64);
-        let mut last = first.entry.0;
-        for at in self.queued.range(first..).map(|(at, _)| *at) {
-            if at.ledger != first.ledger || end <= at.entry.0 || last + GAP_MAX < at.entry.0 {
-                break;
-            }
-            last = at.entry.0;
-        }
-        usize::try_from(last - first.entry.0 + 1).expect("it is at most entries_max")
     }
 
     /// Compaction has left nothing from the start of a read up to there.
@@ -73,23 +65,39 @@ impl Dispatch {
         } else if entries.is_empty() {
             self.ahead.reach(chain.at_or_after(fetch.from)); // Nothing is left between.
         }
+        let (count, delayed) = (entries.len(), self.delays.len());
         for StoredEntry { position, bytes } in entries {
             if !fetch.again {
                 self.ahead.reach(position.next());
             }
-            let wanted = if fetch.again { self.queued.contains_key(&position) } else { !self.acks.contains(position) };
+            let is_near = fetch.again && position < self.near_end() && self.delays.take_unread(position);
+            let wanted =
+                if fetch.again { is_near || self.queued.contains_key(&position) } else { !self.is_known(position) };
             if !wanted || self.is_left_out(&bytes) {
                 continue;
             }
             // An entry whose metadata does not decode was refused at publishing; if one is there, a client shall see it.
-            let (messages, marker) =
-                head_of_stored(&bytes).map_or((1, false), |head| (head.messages(), head.marker_type.is_some()));
-            if marker {
+            let head = head_of_stored(&bytes).ok();
+            if head.as_ref().is_some_and(|head| head.marker_type.is_some()) {
                 self.markers.push(position);
                 continue;
             }
-            let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes));
-            self.ahead.put(position, Fetched { bytes, messages, slot: slot.unwrap_or_default() });
+            let due = head.as_ref().and_then(EntryHead::due);
+            if !fetch.again && self.postpone(position, due) {
+                continue;
+            }
+            let messages = head.map_or(1, |head| head.messages());
+            let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes)).unwrap_or_default();
+            let fetched = Fetched { bytes, messages, slot };
+            if is_near {
+                self.delays.swept(position.next());
+                self.hold_near(position, due, fetched);
+            } else {
+                self.ahead.put(position, fetched);
+            }
+        }
+        if !fetch.again {
+            self.delays.note_read(count, self.delays.len() - delayed);
         }
     }
 
@@ -104,8 +112,22 @@ impl Dispatch {
             ledger: fetch.from.ledger,
             entry: EntryId(fetch.from.entry.0.saturating_add(fetch.entries_max as u64)),
         };
-        let missing: Vec<Position> =
-            self.queued.range(fetch.from..end).map(|(at, _)| *at).filter(|at| !chain.contains(*at)).collect();
+        let queued = self.queued.range(fetch.from..end).map(|(at, _)| *at);
+        let asked = queued.chain(self.delays.near().unread_in(fetch.from, end));
+        let missing: Vec<Position> = asked.filter(|at| !chain.contains(*at)).collect();
         missing.into_iter().for_each(|position| self.forget(position));
     }
+}
+
+/// Entries from `first` to the last of `wanted` that the same read should bring: small gaps cost less than another read.
+pub(super) fn one_read(first: Position, entries_max: usize, wanted: impl Iterator<Item = Position>) -> usize {
+    let end = first.entry.0.saturating_add(entries_max as u64);
+    let mut last = first.entry.0;
+    for at in wanted {
+        if at.ledger != first.ledger || end <= at.entry.0 || last + GAP_MAX < at.entry.0 {
+            break;
+        }
+        last = at.entry.0;
+    }
+    usize::try_from(last - first.entry.0 + 1).expect("it is at most entries_max")
 }

@@ -26,6 +26,8 @@ pub(crate) enum Standstill {
     LookAhead,
     /// Entries are not read.
     Unread,
+    /// Policies let no more be delivered for now.
+    Pace,
     /// The cursor log has too much to write.
     CursorLog,
     /// There is no reason: this is a defect.
@@ -43,6 +45,7 @@ impl fmt::Display for Standstill {
             Self::Keys => "the keys of what is left are at other consumers",
             Self::LookAhead => "too many messages wait for keys at other consumers",
             Self::Unread => "entries are not read",
+            Self::Pace => "its rate is limited",
             Self::CursorLog => "acknowledgements are not written",
             Self::Unexplained => "for no known reason",
         })
@@ -54,7 +57,8 @@ impl Dispatch {
     pub(crate) fn has_demand(&self, end: Position) -> bool {
         let active = self.consumers.active();
         let mut receiving = self.consumers.iter().filter(|consumer| self.shared() || Some(consumer.serial) == active);
-        (self.next < end || !self.queued.is_empty()) && receiving.any(|consumer| 0 < consumer.permits)
+        (self.next < end || !self.queued.is_empty() || self.delays.is_due())
+            && receiving.any(|consumer| 0 < consumer.permits)
     }
 
     /// Why nothing is delivered, when [`Self::next`] has nothing to deliver though there is demand.
@@ -91,19 +95,23 @@ impl Dispatch {
         })
     }
 
-    /// Panics unless every entry below `next` is acknowledged, pending or queued, and no other is (C4). Not while ledgers
-    /// have left of which the subscription was not told yet.
+    /// Panics unless every entry below `next` is acknowledged, pending, queued or waits for its time, and none is two of these (C4). Not while
+    /// ledgers have left of which the subscription was not told yet.
     pub(crate) fn check(&self, chain: &Chain) {
-        let below = self.acks.mark()..self.next;
-        let pending =
-            [self.pending.first_key_value(), self.pending.last_key_value()].map(|found| found.map(|(at, _)| at));
-        let queued = [self.queued.first_key_value(), self.queued.last_key_value()].map(|found| found.map(|(at, _)| at));
-        let beyond = pending.into_iter().chain(queued).flatten().find(|at| !below.contains(at));
-        assert!(beyond.is_none(), "{beyond:?} was delivered to nobody, or is acknowledged (C4)");
+        let (mark, next) = (self.acks.mark(), self.next);
+        let first =
+            [self.pending.first_key_value().map(|(at, _)| *at), self.queued.first_key_value().map(|(at, _)| *at)];
+        let below = first.into_iter().flatten().find(|at| *at < mark);
+        assert!(below.is_none(), "{below:?} is acknowledged (C4)");
         if self.shared() {
-            let entries = chain.count(self.acks.mark(), self.next) - self.acks.holes_below(self.next);
-            let known = self.pending.len() + self.queued.len();
-            assert!(entries == known as u64, "of {entries} unacknowledged entries {known} are known (C4)");
+            let entries = chain.count(mark, next) - self.acks.holes_below(next);
+            let pending = self.pending.len() - self.pending.range(next..).count();
+            let queued = self.queued.len() - self.queued.range(next..).count();
+            let known = (pending + queued) as u64 + self.delays.len_below(next);
+            assert!(entries == known, "of {entries} unacknowledged entries {known} are known (C4)");
+        } else {
+            let beyond = self.pending.len() + self.queued.len() + self.delays.len() as usize;
+            assert!(beyond == 0, "{beyond} entries have a place of their own (C4)");
         }
     }
 }

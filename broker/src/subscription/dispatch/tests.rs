@@ -15,8 +15,22 @@ pub(super) struct Bench {
     pub(super) chain: Chain,
     pub(super) entries: BTreeMap<Position, Bytes>,
     pub(super) granted: HashMap<Serial, i64>,
+    /// When entries are to be delivered.
+    pub(super) dues: BTreeMap<Position, u64>,
+    pub(super) now: u64,
     terms: KeyTerms,
     ledger: u64,
+}
+
+/// Not to be delivered before then.
+fn delayed(due: u64, key: &str) -> Bytes {
+    let metadata = MessageMetadata {
+        producer_name: "p".into(),
+        partition_key: Some(key.into()),
+        deliver_at_time: Some(due.cast_signed()),
+        ..Default::default()
+    };
+    proto::entry::build(&metadata, b"x")
 }
 
 fn entry(messages: Option<u32>, marker: bool, key: &str) -> Bytes {
@@ -39,6 +53,8 @@ impl Bench {
             chain,
             entries: BTreeMap::new(),
             granted: HashMap::new(),
+            dues: BTreeMap::new(),
+            now: 0,
             terms: KeyTerms::default(),
             ledger: 1,
         }
@@ -50,6 +66,23 @@ impl Bench {
 
     pub(super) fn publish_key(&mut self, messages: Option<u32>, key: &str) -> Position {
         self.publish_entry(entry(messages, false, key))
+    }
+
+    pub(super) fn publish_delayed(&mut self, due: u64, key: &str) -> Position {
+        let position = self.publish_entry(delayed(due, key));
+        self.dues.insert(position, due);
+        position
+    }
+
+    /// The time is `now`.
+    pub(super) fn at(&mut self, now: u64) {
+        self.now = now;
+        self.dispatch.at(now);
+    }
+
+    /// Whether an entry waits for its time, where entries do.
+    pub(super) fn waits(&self, position: Position) -> bool {
+        self.dispatch.shared() && self.dues.get(&position).is_some_and(|due| self.now < *due)
     }
 
     fn publish_entry(&mut self, bytes: Bytes) -> Position {
@@ -116,6 +149,7 @@ impl Bench {
                 if let Some(granted) = self.granted.get_mut(&delivery.consumer) {
                     *granted -= i64::from(delivery.messages);
                 }
+                assert!(!self.waits(delivery.position), "{} comes early (Y1)", delivery.position);
                 look(self, &delivery);
                 all.push(delivery);
             }
@@ -142,11 +176,14 @@ impl Bench {
             let pending = dispatch.pending.get(&position);
             let queued = dispatch.queued.contains_key(&position);
             let marker = dispatch.markers.contains(&position);
-            let states = usize::from(acked) + usize::from(pending.is_some()) + usize::from(queued);
+            let delayed = dispatch.delays.contains(position);
+            let states = [acked, pending.is_some(), queued, delayed].into_iter().filter(|state| *state).count();
             if dispatch.shared() && position < dispatch.next && !marker {
-                assert_eq!(states, 1, "{position}: acked {acked}, pending {pending:?}, queued {queued}");
+                assert_eq!(states, 1, "{position}: acked {acked}, pending {pending:?}, queued {queued}, {delayed}");
+            } else if self.dues.contains_key(&position) {
+                assert!(states <= 1, "{position}: acked {acked}, pending {pending:?}, queued {queued}, {delayed}");
             } else {
-                assert!(pending.is_none() && !queued, "{position} was delivered to nobody");
+                assert!(pending.is_none() && !queued && !delayed, "{position} was delivered to nobody");
             }
             if let Some(pending) = pending {
                 *unacked.entry(pending.consumer).or_default() += u64::from(pending.messages);
@@ -171,6 +208,7 @@ impl Bench {
         if 0 < takes && !self.dispatch.is_paused() {
             let next = self.dispatch.acks.next_unacknowledged(self.dispatch.next, &self.chain);
             assert_eq!(next, None, "{takes} permits wait");
+            assert!(!self.dispatch.delays.is_due(), "{takes} permits wait");
             assert!(self.dispatch.queued.is_empty(), "{takes} permits wait");
         }
     }
@@ -336,42 +374,6 @@ fn what_compaction_has_left_nothing_of_is_not_asked_for_again() {
     assert_eq!(bench.dispatch.wanted(bench.chain.end()), None);
     let next = bench.publish(None);
     assert_eq!(positions(&bench.drain()), [next]);
-}
-
-#[test]
-fn many_consumers_together_block_a_subscription_until_half_is_acknowledged_or_given_back() {
-    for kind in [SubType::Shared, SubType::KeyShared] {
-        let mut bench = Bench::new(kind);
-        let published: Vec<Position> =
-            (0..300).map(|number| bench.publish_key(Some(1000), &number.to_string())).collect();
-        for serial in 1..=10 {
-            bench.attach(serial, 0);
-            bench.flow(serial, 40_000);
-        }
-        assert_eq!(bench.drain().len(), 200);
-        assert!(bench.dispatch.is_blocked());
-        assert_eq!(bench.dispatch.standstill(bench.chain.end()), Some(Standstill::SubscriptionUnacked));
-        let held: Vec<Position> = bench.dispatch.pending.keys().copied().collect();
-        held[..99].iter().for_each(|position| bench.ack(*position));
-        assert_eq!(bench.drain(), [], "101,000 are still too many");
-        bench.detach(1);
-        assert!(!bench.dispatch.is_blocked());
-        assert!(!bench.drain().is_empty());
-        assert!(bench.dispatch.unacked() <= 200_000 && published.len() == 300);
-    }
-}
-
-#[test]
-fn too_many_unacknowledged_messages_block_and_half_of_them_unblock() {
-    let mut bench = Bench::new(SubType::Shared);
-    let published: Vec<Position> = (0..60).map(|_| bench.publish(Some(1000))).collect();
-    bench.attach(1, 0);
-    bench.flow(1, 1_000_000);
-    assert_eq!(bench.drain().len(), 50);
-    published[..24].iter().for_each(|position| bench.ack(*position));
-    assert_eq!(bench.drain(), [], "26,000 are still too many");
-    published[24..25].iter().for_each(|position| bench.ack(*position));
-    assert_eq!(bench.drain().len(), 10);
 }
 
 #[test]
@@ -573,4 +575,6 @@ proptest! {
     }
 }
 
+mod delays;
 mod keyed;
+mod unacked;

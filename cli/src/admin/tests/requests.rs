@@ -49,6 +49,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &[r#"POST T/permissions/r ["produce","consume"]"#],
     ),
     ("topics revoke-permission t --role r", &[], &["DELETE T/permissions/r"]),
+    ("topics analyze-backlog t -s s", &[], &["POST T/subscription/s/analyzeBacklog"]),
     ("topics skip t -s s -n 3", &[], &["POST T/subscription/s/skip/3"]),
     ("topics expire-messages t -s s -t 3m", &[], &["POST T/subscription/s/expireMessages/180"]),
     ("topics expire-messages-all-subscriptions t -t 7", &[], &["POST T/all_subscription/expireMessages/7"]),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use daemon::Failure;
+use tests::delayed::{DelayedRun, deliver_in_time};
 use tests::fan_out::{FanOutRun, keep_up};
 use tests::holes::{HolesRun, keep_holes};
 
@@ -22,6 +23,20 @@ pub(crate) enum Subscriptions {
         /// Seconds between two kills.
         #[arg(long, default_value_t = 10.0)]
         kill_every: f64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lets very many messages wait for their time, kills standalone once all wait, and tells what that cost and how late they come.
+    Delayed {
+        /// Messages.
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: usize,
+        /// Seconds within which all are due, in random order.
+        #[arg(long, default_value_t = 120.0)]
+        spread: f64,
+        /// Seconds between the last that is published, if 20 000 are in a second, and the first that is due.
+        #[arg(long, default_value_t = 30.0)]
+        lead: f64,
         #[command(flatten)]
         place: Place,
     },
@@ -54,6 +69,14 @@ pub(crate) async fn run(check: Subscriptions) -> Result<(), Failure> {
             let report = Box::pin(keep_holes(&HolesRun { messages, holes, kill_every, seed, directory })).await?;
             println!("{report}");
             kept(report.faults() as u64)
+        }
+        Subscriptions::Delayed { messages, spread, lead, place } => {
+            let ground = place.prepare()?;
+            let (seed, directory) = (ground.seed, ground.directory.clone());
+            let (spread, lead) = (Duration::from_secs_f64(spread), Duration::from_secs_f64(lead));
+            let report = Box::pin(deliver_in_time(&DelayedRun { messages, spread, lead, seed, directory })).await?;
+            println!("{report}");
+            kept((report.lost + report.early) as u64)
         }
         Subscriptions::FanOut { subscriptions, rate, rounds, phase, place } => {
             let (ground, phase) = (place.prepare()?, Duration::from_secs_f64(phase));

@@ -1,0 +1,64 @@
+//! What a loaded topic heeds of its policies: shared by its task, its subscriptions and the connections of its producers.
+//!
+//! Owns: the terms that count now, and the paces that several tasks share.
+//! Promises: older terms never replace newer ones; whoever waits for changes misses none.
+//! Never: reads a policy.
+use tokio::sync::watch;
+
+use crate::pace::SharedPace;
+use crate::policies::Terms;
+
+/// Of one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Heeded {
+    terms: watch::Sender<Terms>,
+    /// Of all its producers together.
+    pub(crate) publish: SharedPace,
+    /// Of all its subscriptions together.
+    pub(crate) dispatch: SharedPace,
+}
+
+impl Heeded {
+    /// From now on these count, unless newer ones do already.
+    pub(crate) fn heed(&self, terms: Terms, now_ms: u64) {
+        self.terms.send_if_modified(|known| {
+            if terms.seen < known.seen {
+                return false;
+            }
+            self.publish.set(terms.publish, now_ms);
+            self.dispatch.set(terms.dispatch, now_ms);
+            let changed = *known != Terms { seen: known.seen, ..terms };
+            *known = terms;
+            changed
+        });
+    }
+
+    /// What counts now.
+    pub(crate) fn terms(&self) -> Terms {
+        *self.terms.borrow()
+    }
+
+    /// Tells of changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<Terms> {
+        self.terms.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_terms_do_not_replace_newer_ones() {
+        let heeded = Heeded::default();
+        let mut changes = heeded.changes();
+        let new = Terms { seen: 2, unacked_of_consumer: Some(7), ..Terms::default() };
+        heeded.heed(new, 0);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        heeded.heed(Terms { seen: 1, ..Terms::default() }, 0);
+        heeded.heed(Terms { seen: 3, ..new }, 0);
+        assert!(!changes.has_changed().unwrap(), "one is older, the other says the same");
+        assert_eq!(heeded.terms(), Terms { seen: 3, ..new });
+    }
+}
