@@ -15,6 +15,7 @@ pub mod disk_full;
 pub mod fan_out; // Many subscriptions of one topic.
 pub mod faults; // A table of them.
 pub mod footprint; // What each process costs before anyone uses it.
+pub mod fuzz; // Inputs that no client sends, and what they are given to.
 pub mod goals; // What a measurement should reach.
 pub mod heal; // Bookies are lost for good.
 pub mod holes; // What is acknowledged stays so, and nothing else.

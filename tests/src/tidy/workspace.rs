@@ -1,7 +1,7 @@
 //! What holds between crates: arrows, licence, configuration files and metrics.
 use super::{Code, Finding, Source};
 
-/// Who may use whom, as ARCHITECTURE.md draws it. `tests` may use everything.
+/// Who may use whom, as ARCHITECTURE.md draws it. `tests` and its `fuzzer` may use everything.
 const ARROWS: [(&str, &[&str]); 7] = [
     ("proto", &[]),
     ("metadata", &[]),
@@ -64,7 +64,8 @@ impl<'a> Manifest<'a> {
 /// Crates that use another one they must not know.
 #[must_use]
 pub fn arrows(manifest: &Manifest<'_>) -> Vec<Finding> {
-    let Some(name) = manifest.name().filter(|name| *name != "tests") else { return Vec::new() };
+    let tests = ["tests", "fuzzer"];
+    let Some(name) = manifest.name().filter(|name| !tests.contains(name)) else { return Vec::new() };
     let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == name) else {
         return vec![Finding::new(manifest.source, 0, format!("`{name}` is a new room: it needs a decision record"))];
     };

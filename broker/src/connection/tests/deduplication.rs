@@ -4,7 +4,7 @@ use super::*;
 use crate::policies::Level;
 
 impl Broker {
-    async fn wants_deduplication(&self, wanted: bool) {
+    pub(super) async fn wants_deduplication(&self, wanted: bool) {
         let level = Level::Namespace("public/default".parse().unwrap());
         let set = |record: &mut proto::records::PoliciesRecord| {
             record.plain.insert("deduplicationEnabled".into(), wanted.to_string());
@@ -23,7 +23,7 @@ fn entry(sequence_id: u64, more: MessageMetadata) -> Bytes {
     proto::entry::build(&metadata, format!("m{sequence_id}").as_bytes())
 }
 
-fn plain(sequence_id: u64) -> Vec<u8> {
+pub(super) fn plain(sequence_id: u64) -> Vec<u8> {
     send_bytes(1, sequence_id, &entry(sequence_id, MessageMetadata::default()))
 }
 
@@ -35,7 +35,7 @@ fn chunk(sequence_id: u64, id: i32, count: i32) -> Vec<u8> {
 
 impl Client {
     /// Attaches the producer `mine` and gives the last sequence id that is remembered of it.
-    async fn mine(&mut self) -> i64 {
+    pub(super) async fn mine(&mut self) -> i64 {
         let request_id = self.request_id();
         let producer_name = Some("mine".into());
         let command =
@@ -52,12 +52,12 @@ impl Client {
         (receipt.sequence_id, id.ledger_id != u64::MAX)
     }
 
-    async fn sends(&mut self, bytes: Vec<u8>) -> (u64, bool) {
+    pub(super) async fn sends(&mut self, bytes: Vec<u8>) -> (u64, bool) {
         self.write(&bytes).await;
         self.receipt().await
     }
 
-    async fn reads_all(&mut self, count: usize) -> Vec<String> {
+    pub(super) async fn reads_all(&mut self, count: usize) -> Vec<String> {
         self.subscribed("check", SubType::Exclusive, 9).await;
         self.flow(9, 1000).await;
         let texts = self.messages(count).await;

@@ -1,5 +1,6 @@
 //! Connections driven frame by frame over loopback, with topics in memory.
 mod access_modes;
+mod amnesia;
 mod consuming;
 mod deduplication;
 mod ending;
@@ -8,6 +9,7 @@ mod hostile;
 mod limits;
 mod listing;
 mod non_persistent;
+mod power_cuts;
 mod publishing;
 mod rates;
 mod requests;
@@ -34,11 +36,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::log::rig::MortalStore;
 use crate::log::{EntryCache, LogContext, ObjectTier, Rollover};
 use crate::moves::{Balancer, Moves};
 use crate::namespaces::Namespaces;
 use crate::offload::{Kinds, Stores};
-use crate::ownership::{Ownership, Probe};
+use crate::ownership::{Keeping, Ownership, Probe};
 use crate::policies::Policies;
 use crate::schemas::Schemas;
 use crate::topic::{TopicSetup, Topics};
@@ -49,11 +52,27 @@ const TOPIC: &str = "persistent://public/default/orders";
 /// Longer than anything takes here. Reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What outlives a broker, with faults on request.
+#[derive(Clone)]
+struct Storage {
+    metadata: Arc<MortalStore>,
+    ledgers: MemoryLedgers,
+}
+
+impl Storage {
+    async fn new() -> Self {
+        let metadata = Arc::new(MortalStore::over(MemoryStore::default()));
+        make_default_namespace(&*metadata).await;
+        Self { ledgers: MemoryLedgers::new(metadata.clone()), metadata }
+    }
+}
+
 struct Broker {
     address: SocketAddr,
     context: Arc<Context>,
     drain: Drain,
     serving: JoinHandle<()>,
+    keeping: Keeping,
 }
 
 impl Broker {
@@ -62,17 +81,38 @@ impl Broker {
     }
 
     async fn with(config: Config, standalone: bool) -> Self {
-        let store: Arc<dyn MetadataStore> = Arc::new(MemoryStore::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        Self::serve(listener, &Storage::new().await, &address, "start", config, standalone).await
+    }
+
+    /// One start of a broker that clients know by one name.
+    async fn started(storage: &Storage, start: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(listener, storage, "broker.test:6650", start, Config::default(), true).await
+    }
+
+    async fn serve(
+        listener: TcpListener,
+        storage: &Storage,
+        name: &str,
+        start: &str,
+        config: Config,
+        standalone: bool,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
-        let clock = Clock::runtime(1_700_000_000_000);
-        let context = context(config, standalone, store, address, clock).await;
+        let (context, keeping) = context(config, standalone, storage.clone(), name, start).await;
         for topic in [TOPIC, "persistent://public/default/__change_events"] {
-            context.ownership.lookup(&name(topic)).await.unwrap(); // As clients do: it takes the bundle.
+            context.ownership.lookup(&self::name(topic)).await.unwrap(); // As clients do: it takes the bundle.
         }
         let drain = Drain::new();
         let serving = tokio::spawn(super::serve(listener, context.clone(), drain.clone()));
-        Self { address, context, drain, serving }
+        Self { address, context, drain, serving, keeping }
+    }
+
+    /// Its lease is over, and it does not know: all else is left running, which is worse than a crash. It may still write and answer.
+    async fn loses_its_lease(self) {
+        self.keeping.stop().await;
     }
 
     async fn client(&self) -> Client {
@@ -114,16 +154,15 @@ async fn make_default_namespace(metadata: &dyn MetadataStore) {
 async fn context(
     config: Config,
     standalone: bool,
-    metadata: Arc<dyn MetadataStore>,
-    address: SocketAddr,
-    clock: Clock,
-) -> Arc<Context> {
-    make_default_namespace(&*metadata).await;
-    let ledgers = Arc::new(MemoryLedgers::new(metadata.clone()));
+    Storage { metadata, ledgers }: Storage,
+    broker: &str,
+    start: &str,
+) -> (Arc<Context>, Keeping) {
+    let (metadata, ledgers): (Arc<dyn MetadataStore>, _) = (metadata, Arc::new(ledgers));
+    let clock = Clock::runtime(1_700_000_000_000);
     let listeners = [("outside".into(), "203.0.113.1:16650".into())].into();
-    let me = BrokerRecord { broker: address.to_string(), start: "start".into(), listeners, ..Default::default() };
-    let (ownership, _keeping) = Ownership::start(me, metadata.clone(), clock.clone(), Probe::told()).await.unwrap();
-    std::mem::forget(_keeping); // Its tasks live as long as the test.
+    let me = BrokerRecord { broker: broker.into(), start: start.into(), listeners, ..Default::default() };
+    let (ownership, keeping) = Ownership::start(me, metadata.clone(), clock.clone(), Probe::told()).await.unwrap();
     let tier = ObjectTier::new(metadata.clone(), Stores::new(1, Kinds::All), 8 << 20, 1);
     let log = LogContext {
         metadata: metadata.clone(),
@@ -132,7 +171,7 @@ async fn context(
         rollover: Rollover { entries_max: 7, ..Default::default() },
         cache: EntryCache::new(1 << 20),
         tier: tier.clone(),
-        start: "start".into(),
+        start: start.into(),
         clock: clock.clone(),
         sealed: tokio::sync::mpsc::channel(1).0,
     };
@@ -156,13 +195,13 @@ async fn context(
         addresses_mislead: false,
     };
     let balance = Balancer::new(moves.clone(), clock.clone(), 0);
-    Arc::new(Context {
+    let context = Context {
         moves,
         balance,
         policies,
         upkeep,
-        broker: address.to_string(),
-        start: "start".into(),
+        broker: broker.into(),
+        start: start.into(),
         standalone,
         namespaces: Namespaces::new(metadata.clone(), clock.clone(), &config.cluster, config.auto_create_topics),
         schemas,
@@ -173,7 +212,8 @@ async fn context(
         repairs: None,
         ownership,
         topics,
-    })
+    };
+    (Arc::new(context), keeping)
 }
 
 struct Client {

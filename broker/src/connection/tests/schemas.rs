@@ -8,13 +8,13 @@ fn schema(kind: schema::Type, data: &str) -> Option<Schema> {
     Some(Schema { name: "s".into(), schema_data: data, r#type: kind.into(), properties: vec![] })
 }
 
-fn avro(fields: &[&str]) -> Option<Schema> {
+pub(super) fn avro(fields: &[&str]) -> Option<Schema> {
     let fields: Vec<_> = fields.iter().map(|name| json!({"name": name, "type": "int"})).collect();
     schema(schema::Type::Avro, &json!({"type": "record", "name": "A", "fields": fields}).to_string())
 }
 
 impl Client {
-    async fn producer_with(&mut self, id: u64, schema: Option<Schema>) {
+    pub(super) async fn producer_with(&mut self, id: u64, schema: Option<Schema>) {
         let command =
             CommandProducer { topic: TOPIC.into(), producer_id: id, request_id: id, schema, ..Default::default() };
         self.send(command).await;
@@ -25,13 +25,13 @@ impl Client {
         self.expect(Type::ProducerSuccess).await.producer_success.unwrap().schema_version.unwrap()
     }
 
-    async fn consumer_with(&mut self, id: u64, schema: Option<Schema>) {
+    pub(super) async fn consumer_with(&mut self, id: u64, schema: Option<Schema>) {
         let mut command = subscription_command(&format!("s{id}"), SubType::Shared, id);
         (command.request_id, command.schema) = (id, schema);
         self.send(command).await;
     }
 
-    async fn get_schema(&mut self, version: Option<&[u8]>) -> CommandGetSchemaResponse {
+    pub(super) async fn get_schema(&mut self, version: Option<&[u8]>) -> CommandGetSchemaResponse {
         let schema_version = version.map(Bytes::copy_from_slice);
         self.send(CommandGetSchema { request_id: 1, topic: TOPIC.into(), schema_version }).await;
         self.expect(Type::GetSchemaResponse).await.get_schema_response.unwrap()
