@@ -81,6 +81,40 @@ fn what_is_due_soon_is_read_in_sweeps() {
     assert!(turns < 10, "{turns} times");
 }
 
+/// N24 (P#26230). Goal: a message that becomes due while it is read comes once, whenever its consumers leave and come back meanwhile.
+/// Method: they do so before the read, while it is under way, once the time has come, and when it has ended.
+#[test]
+fn n24_a_message_that_is_due_while_it_is_read_and_its_consumers_come_and_go_comes_once() {
+    for (kind, moment) in
+        [SubType::Shared, SubType::KeyShared].into_iter().flat_map(|kind| (0..4).map(move |at| (kind, at)))
+    {
+        let mut bench = Bench::new(kind);
+        let waiting = bench.publish_delayed(100_000, "k");
+        bench.attach(1, 0);
+        bench.flow(1, 10);
+        assert_eq!(bench.drain(), []);
+        let come_and_go = |bench: &mut Bench, now: u32| {
+            if now == moment {
+                bench.detach(1);
+                bench.attach(2, 0);
+                bench.flow(2, 10);
+            }
+        };
+        bench.at(99_500);
+        assert_eq!(bench.dispatch.next(), None);
+        come_and_go(&mut bench, 0);
+        let fetch = bench.dispatch.wanted(bench.chain.end()).expect("it is due soon");
+        come_and_go(&mut bench, 1);
+        bench.at(100_000);
+        come_and_go(&mut bench, 2);
+        let entry = StoredEntry { position: waiting, bytes: bench.entries[&waiting].clone() };
+        bench.dispatch.supply(&fetch, vec![entry], &bench.chain);
+        come_and_go(&mut bench, 3);
+        assert_eq!(positions(&bench.drain()), [waiting], "{kind:?} {moment}");
+        assert_eq!(bench.drain(), []);
+    }
+}
+
 #[test]
 fn times_are_gathered_as_long_as_policies_say() {
     let mut bench = Bench::new(SubType::Shared);
