@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use ledger::{Entry, LedgerError, Ledgers};
@@ -15,6 +15,9 @@ const RUN_BYTES: usize = 64 * 1024;
 /// What an entry and a run cost beyond their payload.
 const ENTRY_OVERHEAD: usize = size_of::<Bytes>();
 const RUN_OVERHEAD: usize = 160;
+/// Entries that have fewer bytes together are copied. They are parts of a buffer that a socket was read into, all of which is held as long
+/// as one of them is; what was read with more fills its buffer well enough.
+const COPIED_BELOW: usize = 4 * 1024;
 /// A reader this close behind the start of a read under way waits for it instead of reading the same again.
 const JOIN_ENTRIES: u64 = 1024;
 
@@ -72,7 +75,12 @@ impl EntryCache {
 
     /// Adds entries of a ledger, in order from `first` on. They must be confirmed: whoever asks for them gets them.
     pub(crate) fn insert(&self, ledger: LedgerId, first: EntryId, entries: &[Bytes]) {
-        self.state.lock().insert(ledger, first.0, entries);
+        let bytes = entries.iter().map(Bytes::len).sum();
+        if bytes < COPIED_BELOW {
+            self.state.lock().insert(ledger, first.0, &copied(entries, bytes));
+        } else {
+            self.state.lock().insert(ledger, first.0, entries);
+        }
     }
 
     /// The entries held from `first` on without a gap, below `end`: at most `bytes_max` but at least one, if it is held.
@@ -235,6 +243,14 @@ fn fill(run: &mut Run, entries: &[Bytes]) -> usize {
         run.entries.push(entry.clone());
     }
     run.entries.len() - before
+}
+
+/// The same entries in a buffer of their own.
+fn copied(entries: &[Bytes], bytes: usize) -> Vec<Bytes> {
+    let mut all = BytesMut::with_capacity(bytes);
+    entries.iter().for_each(|entry| all.extend_from_slice(entry));
+    let mut all = all.freeze();
+    entries.iter().map(|entry| all.split_to(entry.len())).collect()
 }
 
 #[cfg(test)]

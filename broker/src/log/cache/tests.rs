@@ -33,6 +33,18 @@ fn what_was_put_in_comes_out_without_gaps() {
     assert!(cache.get(LedgerId(2), EntryId(0), EntryId(9), 9).is_empty());
 }
 
+/// Goal: what is held is what is counted.
+#[test]
+fn a_lone_entry_does_not_hold_on_to_the_buffer_it_came_in() {
+    let cache = EntryCache::new(1 << 20);
+    let buffer = Bytes::from(vec![7; 8 * 1024]);
+    cache.insert(LEDGER, EntryId(0), &[buffer.slice(..10), buffer.slice(10..30)]);
+    assert!(buffer.is_unique());
+    assert_eq!(get(&cache, 0, 2), [buffer.slice(..10), buffer.slice(10..30)]);
+    cache.insert(LEDGER, EntryId(2), &[buffer.slice(..5000)]);
+    assert!(!buffer.is_unique(), "most of it is an entry: copying it would only cost");
+}
+
 #[test]
 fn the_bound_in_bytes_holds_and_the_oldest_goes_first() {
     let bound = 8 * RUN_BYTES;
