@@ -99,6 +99,19 @@ async fn topics_that_store_nothing_have_pages_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_broker_tells_of_the_topics_that_it_serves_at_once() {
+    let broker = broker().await;
+    broker
+        .rows(&[
+            ("PUT", "/persistent/public/default/seen", "", 204, ""),
+            ("PUT", "/persistent/public/default/seen/subscription/s", "", 204, ""),
+        ])
+        .await;
+    let told = broker.ask("GET", "/broker-stats/topics", "").await.1;
+    assert!(told.contains("persistent://public/default/seen"), "{told}");
+}
+
+#[tokio::test]
 async fn what_is_not_possible_here_is_refused_and_not_done() {
     let broker = broker().await;
     let topic = "/persistent/public/default/t";
