@@ -107,14 +107,19 @@ impl SharedPace {
         self.limited.store(speed.is_limited(), Ordering::Relaxed);
     }
 
+    /// Whether there is a limit at all.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
+    }
+
     /// As [`Pace::wait`].
     pub(crate) fn wait(&self, now_ms: u64) -> Option<Duration> {
-        if self.limited.load(Ordering::Relaxed) { self.pace.lock().wait(now_ms) } else { None }
+        if self.is_limited() { self.pace.lock().wait(now_ms) } else { None }
     }
 
     /// As [`Pace::spend`].
     pub(crate) fn spend(&self, messages: u64, bytes: u64) {
-        if self.limited.load(Ordering::Relaxed) {
+        if self.is_limited() {
             self.pace.lock().spend(messages, bytes);
         }
     }

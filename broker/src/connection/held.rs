@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::inbound::Burst;
+use crate::Clock;
 use crate::outbox::Serial;
 use crate::topic::{Publish, TopicHandle};
 
@@ -36,10 +37,13 @@ impl Held {
     }
 
     /// Passes a message on if its topic takes it now, else keeps it.
-    pub(super) fn pass(&mut self, topic: &TopicHandle, publish: Publish, now_ms: u64, burst: &mut Burst) {
+    pub(super) fn pass(&mut self, topic: &TopicHandle, publish: Publish, clock: &Clock, burst: &mut Burst) {
+        if self.topics.is_empty() && !topic.heeded().publish.is_limited() {
+            return burst.publish(topic, publish); // As nearly always: no look at the time.
+        }
         let waiting = self.topics.iter_mut().find(|(there, _)| there.is_same(topic));
         let pace = &topic.heeded().publish;
-        match (waiting, pace.wait(now_ms)) {
+        match (waiting, pace.wait(clock.now_ms())) {
             (None, None) => send(topic, publish, burst),
             (Some((_, queue)), _) => {
                 self.bytes += publish.bytes;

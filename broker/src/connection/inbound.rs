@@ -191,7 +191,7 @@ impl Session {
             stamp,
             entry,
         };
-        self.held.pass(topic, publish, self.house.context.clock.now_ms(), &mut self.burst);
+        self.held.pass(topic, publish, &self.house.context.clock, &mut self.burst);
         self.outbox.sent(serial, bytes);
         Ok(())
     }
