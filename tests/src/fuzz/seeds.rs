@@ -102,8 +102,9 @@ pub(super) fn commands() -> Vec<Vec<u8>> {
 
 pub(super) fn frames() -> Vec<Vec<u8>> {
     let entry = entry::build(&MessageMetadata { producer_name: "p".into(), ..Default::default() }, b"payload");
+    let no_number = CommandConsumerStatsResponse { msg_rate_out: Some(f64::NAN), ..Default::default() };
     let mut all: Vec<Vec<u8>> = Vec::new();
-    for command in said() {
+    for command in said().into_iter().chain([no_number.into()]) {
         let rest = if command.send.is_some() { &entry[..] } else { &[] };
         let mut bytes = BytesMut::new();
         frame::encode_head(&command, rest.len(), &mut bytes);
