@@ -97,13 +97,18 @@ impl Pace {
 #[derive(Debug, Default)]
 pub(crate) struct SharedPace {
     limited: AtomicBool,
-    pace: Mutex<Pace>,
+    /// While there is a limit. Boxed: each topic has several, and few have limits.
+    pace: Mutex<Option<Box<Pace>>>,
 }
 
 impl SharedPace {
     /// As [`Pace::set`].
     pub(crate) fn set(&self, speed: Speed, now_ms: u64) {
-        self.pace.lock().set(speed, now_ms);
+        let mut pace = self.pace.lock();
+        match speed.is_limited() {
+            true => pace.get_or_insert_default().set(speed, now_ms),
+            false => *pace = None,
+        }
         self.limited.store(speed.is_limited(), Ordering::Relaxed);
     }
 
@@ -114,13 +119,15 @@ impl SharedPace {
 
     /// As [`Pace::wait`].
     pub(crate) fn wait(&self, now_ms: u64) -> Option<Duration> {
-        if self.is_limited() { self.pace.lock().wait(now_ms) } else { None }
+        if self.is_limited() { self.pace.lock().as_mut()?.wait(now_ms) } else { None }
     }
 
     /// As [`Pace::spend`].
     pub(crate) fn spend(&self, messages: u64, bytes: u64) {
-        if self.is_limited() {
-            self.pace.lock().spend(messages, bytes);
+        if self.is_limited()
+            && let Some(pace) = self.pace.lock().as_mut()
+        {
+            pace.spend(messages, bytes);
         }
     }
 }

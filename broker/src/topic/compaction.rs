@@ -3,14 +3,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use proto::Position;
-use proto::pulsar::command_subscribe::SubType;
 
 use super::task::{Command, Make};
 use super::{SubscribeAt, TopicError, TopicHandle, TopicStats};
 use crate::compaction::{KEYS_MAX, Outcome, Pass, PassError, Then};
 use crate::cursor::OF_COMPACTION;
 use crate::log::{LogError, Rewrite};
-use crate::subscription::{self, SubscriptionError};
+use crate::subscription::{self, Properties, SubscriptionError};
 
 /// Entries and bytes that one read asks for.
 const READ: (usize, usize) = (1000, 1 << 20);
@@ -116,7 +115,7 @@ impl TopicHandle {
         let began = now_ms();
         let outcome = self.run_pass(seed).await;
         if let Err(CompactionError::Log(error @ LogError::Fenced { .. })) = &outcome {
-            let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+            let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
         } else if outcome.is_err()
             && let Some(stored) = &self.shared.stored
             && let Err(error) = stored.compactor.drop_unfinished().await
@@ -190,8 +189,7 @@ impl TopicHandle {
 
     /// From now on, nothing leaves the topic that was not compacted.
     pub(crate) async fn hold_for_compaction(&self) -> Result<(), TopicError> {
-        let (at, properties) = (SubscribeAt::Earliest, Default::default());
-        let make = Make { durable: true, kind: SubType::Exclusive, at, compacted: false, properties };
+        let make = Make::durable(SubscribeAt::Earliest, Properties::new());
         let subscription = self.find(OF_COMPACTION, Some(make)).await?;
         self.of(subscription.ask(subscription::Command::Cursor).await)?; // Answered once it is written down.
         Ok(())
@@ -213,7 +211,7 @@ impl TopicHandle {
         };
         match self.stored()?.compactor.forget().await {
             Err(error @ LogError::Fenced { .. }) => {
-                let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+                let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
                 Err(self.log_error(&error))
             }
             forgotten => forgotten.map_err(|error| self.log_error(&error)),

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use metadata::Operation;
 use proto::entry::head_of_stored;
 use proto::pulsar::MessageIdData;
-use proto::pulsar::command_subscribe::SubType;
 use proto::{LedgerId, Position, TopicName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -137,7 +136,7 @@ impl TopicHandle {
         let (reply, answer) = oneshot::channel();
         let ConsumerWanted { subscription: name, at, properties, attach } = wanted(reply);
         let (durable, kind, compacted) = (attach.durable, attach.kind, attach.read_compacted);
-        let make = Some(Make { durable, kind, at, compacted, properties });
+        let make = Some(Box::new(Make { durable, kind, at, compacted, properties }));
         let command = Command::Subscribe { name, make, attach: Box::new(attach) };
         self.mailbox.send(command).await.map_err(|_| SubscriptionError::Closed)?;
         answer.await.map_err(|_| SubscriptionError::Closed)?
@@ -265,8 +264,7 @@ impl TopicHandle {
             return Err(TopicError::SubscriptionExists);
         }
         let properties = properties.into_iter().collect();
-        let make = Make { durable: true, kind: SubType::Exclusive, at, compacted: false, properties };
-        let subscription = self.find(name, Some(make)).await?;
+        let subscription = self.find(name, Some(Make::durable(at, properties))).await?;
         self.of(subscription.ask(subscription::Command::Cursor).await)?; // Answered once it is written down.
         Ok(())
     }
@@ -325,7 +323,7 @@ impl TopicHandle {
                 let _ = self.mailbox.send(Command::Trimmed).await;
             }
             Err(error @ LogError::Fenced { .. }) => {
-                let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+                let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
             }
             Err(_) => {}
         }
@@ -350,7 +348,7 @@ impl TopicHandle {
         self.gone().await;
     }
 
-    pub(super) async fn find(&self, name: &str, make: Option<Make>) -> Result<SubscriptionHandle, TopicError> {
+    pub(super) async fn find(&self, name: &str, make: Option<Box<Make>>) -> Result<SubscriptionHandle, TopicError> {
         let found = self.ask(|reply| Command::Subscription { name: name.into(), make, reply }).await?;
         found.ok_or(TopicError::SubscriptionNotFound)
     }

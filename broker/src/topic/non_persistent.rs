@@ -187,7 +187,7 @@ impl NonPersistentTopic {
 
     // Subscriptions.
 
-    fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
+    fn subscribe(&mut self, name: Arc<str>, make: Option<Box<Make>>, attach: Box<Attach>) {
         self.subscriptions.retain(|_, one| !one.subscription.is_closed());
         let there = self.subscriptions.get(&name).map(|one| one.subscription.clone());
         let others = if there.is_none() { Some(self.subscriptions.len()) } else { None };
@@ -197,7 +197,7 @@ impl NonPersistentTopic {
         }
         let subscription = match (there, make) {
             (Some(there), _) => there,
-            (None, Some(make)) => self.start(name, make),
+            (None, Some(make)) => self.start(name, *make),
             (None, None) => {
                 let _ = attach.reply.send(Err(SubscriptionError::NotFound));
                 return;

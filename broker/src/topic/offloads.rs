@@ -114,7 +114,7 @@ impl TopicHandle {
 
     async fn unless_given_up(&self, outcome: Result<bool, OffloadError>) -> Result<bool, OffloadError> {
         if let Err(OffloadError::Log(error @ LogError::Fenced { .. })) = &outcome {
-            let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+            let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
         }
         outcome
     }

@@ -18,7 +18,7 @@ impl TopicHandle {
     ) -> Result<(), TopicError> {
         let changed = self.stored()?.record.change(&[], |record| edit(&mut record.properties)).await;
         if let Err(error @ LogError::Fenced { .. }) = &changed {
-            let _ = self.mailbox.send(Command::GiveUp(error.clone())).await;
+            let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
         }
         changed.map_err(|error| self.log_error(&error))
     }

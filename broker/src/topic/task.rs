@@ -29,6 +29,7 @@ pub(super) const MAILBOX: usize = 64;
 /// How long a topic that is closed waits for what is in flight.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// What is large is boxed: each mailbox has room for 32 from its first moment on, so that a byte here is 32 of each topic.
 #[derive(Debug)]
 pub(super) enum Command {
     /// All that one read of a socket brought for this topic.
@@ -42,13 +43,13 @@ pub(super) enum Command {
     /// Attaches a consumer, to a subscription that is made if it is not there.
     Subscribe {
         name: Arc<str>,
-        make: Option<Make>,
+        make: Option<Box<Make>>,
         attach: Box<Attach>,
     },
     /// A subscription, made if it is not there and `make` says how; else `None`.
     Subscription {
         name: Arc<str>,
-        make: Option<Make>,
+        make: Option<Box<Make>>,
         reply: oneshot::Sender<Option<SubscriptionHandle>>,
     },
     Subscriptions(oneshot::Sender<Vec<SubscriptionHandle>>),
@@ -64,7 +65,7 @@ pub(super) enum Command {
     /// Ledgers have left the chain: whoever stood in one goes on behind it.
     Trimmed,
     /// The topic's record is another's, or in doubt.
-    GiveUp(LogError),
+    GiveUp(Box<LogError>),
     /// Since when nobody uses it.
     Idle {
         now_ms: u64,
@@ -92,6 +93,13 @@ pub(super) struct Make {
     /// Where it starts is told by what compaction has left.
     pub(super) compacted: bool,
     pub(super) properties: Properties,
+}
+
+impl Make {
+    /// One that lasts, for no consumer yet.
+    pub(super) fn durable(at: SubscribeAt, properties: Properties) -> Box<Self> {
+        Box::new(Self { durable: true, kind: SubType::Exclusive, at, compacted: false, properties })
+    }
 }
 
 pub(super) struct Topic {
@@ -185,7 +193,7 @@ impl Topic {
             }
             self.run_errands();
         };
-        self.end(end, inbox).await;
+        Box::pin(self.end(end, inbox)).await; // Boxed: what it needs is several times a topic, and only an end is to pay for it.
     }
 
     fn handle(&mut self, command: Command) -> Option<End> {
@@ -238,7 +246,7 @@ impl Topic {
 
     // Subscriptions.
 
-    fn subscribe(&mut self, name: Arc<str>, make: Option<Make>, attach: Box<Attach>) {
+    fn subscribe(&mut self, name: Arc<str>, make: Option<Box<Make>>, attach: Box<Attach>) {
         if [OF_PRODUCERS, OF_COMPACTION].contains(&&*name) {
             let text = "Subscription with reserved subscription name attempted";
             let _ = attach.reply.send(Err(subscription::SubscriptionError::NotAllowed(text.into())));
@@ -257,11 +265,11 @@ impl Topic {
         }
     }
 
-    fn subscription(&mut self, name: Arc<str>, make: Option<Make>) -> Option<SubscriptionHandle> {
+    fn subscription(&mut self, name: Arc<str>, make: Option<Box<Make>>) -> Option<SubscriptionHandle> {
         if let Some(there) = self.subscriptions.get(&name).filter(|there| !there.is_closed()) {
             return Some(there.clone());
         }
-        let make = make.filter(|_| &*name != OF_PRODUCERS)?;
+        let make = *make.filter(|_| &*name != OF_PRODUCERS)?;
         self.subscriptions.retain(|_, subscription| !subscription.is_closed());
         Some(self.start(name, make.durable, make.kind, Start::New(make.at, make.compacted), make.properties))
     }
