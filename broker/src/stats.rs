@@ -20,10 +20,19 @@ pub(crate) struct TopicStats {
     pub(crate) last_offload_ledger_id: u64,
     pub(crate) last_offload_success_time_stamp: u64,
     pub(crate) last_offload_failure_time_stamp: u64,
+    pub(crate) backlog_quota_limit_size: i64,
+    /// In seconds, as all ages. -1 where there is no limit.
+    pub(crate) backlog_quota_limit_time: i64,
+    /// -1 where nothing waits, or nobody asked.
+    pub(crate) oldest_backlog_message_age_seconds: i64,
+    pub(crate) earliest_msg_publish_time_in_backlogs: i64,
     pub(crate) msg_in_counter: u64,
     pub(crate) bytes_in_counter: u64,
     pub(crate) msg_out_counter: u64,
     pub(crate) bytes_out_counter: u64,
+    #[serde(flatten)]
+    pub(crate) none: NotOfTopics,
+    pub(crate) non_contiguous_deleted_messages_ranges: u64,
     pub(crate) publishers: Vec<PublisherStats>,
     pub(crate) subscriptions: BTreeMap<String, SubscriptionStats>,
     pub(crate) replication: BTreeMap<String, serde_json::Value>,
@@ -51,6 +60,17 @@ impl TopicStats {
             ..Self::default()
         }
     }
+}
+
+/// What Apache Pulsar counts of things that do not exist here: system topics, readers of its own, transactions.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct NotOfTopics {
+    system_topic_bytes_in_counter: u64,
+    bytes_out_internal_counter: u64,
+    ongoing_txn_count: u64,
+    aborted_txn_count: u64,
+    committed_txn_count: u64,
 }
 
 /// Of the compactions since the topic was loaded.
@@ -96,11 +116,13 @@ pub(crate) struct SubscriptionStats {
     pub(crate) msg_delayed: u64,
     pub(crate) msg_in_replay: u64,
     pub(crate) backlog_size: u64,
-    pub(crate) earliest_msg_publish_time_in_backlog: u64,
+    /// 0 where nobody asked, -1 where nothing waits.
+    pub(crate) earliest_msg_publish_time_in_backlog: i64,
     pub(crate) unacked_messages: u64,
     pub(crate) blocked_subscription_on_unacked_msgs: bool,
     #[serde(rename = "type")]
     pub(crate) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) active_consumer_name: Option<String>,
     pub(crate) msg_rate_expired: f64,
     pub(crate) total_msg_expired: u64,
@@ -113,7 +135,10 @@ pub(crate) struct SubscriptionStats {
     pub(crate) bytes_out_counter: u64,
     pub(crate) message_ack_rate: f64,
     pub(crate) is_durable: bool,
+    /// The same once more, for tools that know it by this name.
+    pub(crate) durable: bool,
     pub(crate) is_replicated: bool,
+    pub(crate) replicated: bool,
     pub(crate) allow_out_of_order_delivery: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_shared_mode: Option<String>,
@@ -137,7 +162,8 @@ pub(crate) struct ConsumerStats {
     pub(crate) available_permits: i64,
     pub(crate) unacked_messages: u64,
     pub(crate) blocked_consumer_on_unacked_msgs: bool,
-    pub(crate) avg_messages_per_entry: f64,
+    /// A whole number, and clients read nothing else.
+    pub(crate) avg_messages_per_entry: u64,
     pub(crate) msg_rate_out: f64,
     pub(crate) msg_throughput_out: f64,
     pub(crate) msg_rate_redeliver: f64,
@@ -150,6 +176,8 @@ pub(crate) struct ConsumerStats {
     pub(crate) last_acked_timestamp: u64,
     pub(crate) last_consumed_timestamp: u64,
     pub(crate) last_consumed_flow_timestamp: u64,
+    pub(crate) last_acked_time: String,
+    pub(crate) last_consumed_time: String,
     pub(crate) metadata: BTreeMap<String, String>,
     #[serde(skip)]
     pub(crate) takes_any_schema: bool,

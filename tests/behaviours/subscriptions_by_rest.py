@@ -168,6 +168,14 @@ def a_message_is_shown_by_its_number_by_its_id_and_from_either_end(stage):
     assert _shown(stage, topic, "subscription/s/position/1")[0] == "3"
 
 
+def looking_through_a_subscription_that_nobody_made_makes_it(stage):
+    topic = stage.topic("peeked")
+    stage.publish(topic, _numbers(0, 3))
+    assert _shown(stage, topic, "subscription/s/position/2")[0] == "1"
+    assert stage.ask("GET", page(topic, "subscriptions")) == ["s"]
+    assert received(stage.subscribe(topic), 3) == _numbers(0, 3)
+
+
 def a_batch_is_shown_as_a_whole(stage):
     topic = stage.topic("batch")
     stage.subscribe(topic).close()

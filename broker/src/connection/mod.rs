@@ -18,7 +18,6 @@ mod seek;
 mod session;
 
 pub(crate) use accept::serve;
-pub(crate) use greeting::rfc3339;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use super::body::{self, MessageId, json as page};
 use super::owner::{Ask as Asked, encode, word};
 use super::routes::{Routes, get, post, put};
 use super::{Answer, Pages, Refusal};
+use crate::clock::rfc3339;
 use crate::log::StoredEntry;
 use crate::topic::{Analysis, Expired, From, SubscribeAt, TopicError, TopicHandle};
 
@@ -385,16 +386,16 @@ fn shown(at: &str, bytes: Bytes) -> Answer {
         metadata.properties.iter().map(|pair| (pair.key.as_str(), pair.value.as_str())).collect();
     note("x-pulsar-message-id", at.into());
     note("x-pulsar-property", json!(properties).to_string());
-    note("x-pulsar-publish-time", crate::connection::rfc3339(metadata.publish_time));
+    note("x-pulsar-publish-time", rfc3339(metadata.publish_time));
     note("x-pulsar-producer-name", metadata.producer_name.clone());
     note("x-pulsar-sequence-id", metadata.sequence_id.to_string());
     note("x-pulsar-is-encrypted", (!metadata.encryption_keys.is_empty()).to_string());
     note("x-pulsar-txn-uncommitted", "false".into());
     if let Some(time) = metadata.event_time.filter(|time| 0 < *time) {
-        note("x-pulsar-event-time", crate::connection::rfc3339(time));
+        note("x-pulsar-event-time", rfc3339(time));
     }
     if let Some(time) = metadata.deliver_at_time.and_then(|time| u64::try_from(time).ok()) {
-        note("x-pulsar-deliver-at-time", crate::connection::rfc3339(time));
+        note("x-pulsar-deliver-at-time", rfc3339(time));
     }
     if let Some(messages) = metadata.num_messages_in_batch {
         note("x-pulsar-num-batch-message", messages.to_string());

@@ -28,8 +28,10 @@ mod permissions;
 mod policies;
 mod properties;
 mod quotas;
+mod replication;
 mod schemas;
 mod settings;
+mod stats;
 mod topics;
 
 #[cfg(test)]
@@ -122,7 +124,10 @@ fn admin(passing: Pages) -> Routes {
             get(quotas::show_property).delete(quotas::remove_property),
         )
         .route("/namespaces/{tenant}/{namespace}/property/{key}/{value}", put(quotas::put_property))
-        .route("/namespaces/{tenant}/{namespace}/replication", get(quotas::replication).post(quotas::set_replication))
+        .route(
+            "/namespaces/{tenant}/{namespace}/replication",
+            get(replication::of_a_namespace).post(replication::set_for_a_namespace),
+        )
         .merge(of_all_topics())
         .merge(permissions_of_namespaces())
         .route("/namespaces/{tenant}/{namespace}/{bundle}", any(names::not_built))
@@ -172,7 +177,7 @@ fn permissions_of_namespaces() -> Routes {
         .route("/namespaces/{tenant}/{namespace}/permissions/subscription", get(permissions::of_subscriptions))
         .route(
             "/namespaces/{tenant}/{namespace}/permissions/subscription/{subscription}",
-            post(permissions::grant_on_subscription),
+            post(permissions::grant_on_subscription).delete(permissions::revoke_on_its_namesake),
         )
         .route(
             "/namespaces/{tenant}/{namespace}/permissions/{name}/{role}",
@@ -245,7 +250,10 @@ fn persistent() -> Routes {
             "/subscription/{subscription}/replicatedSubscriptionStatus",
             get(settings::replicated).post(settings::set_replicated),
         )
-        .route("/replication", settings::fixed(settings::unset))
+        .route(
+            "/replication",
+            get(replication::of_a_topic).post(replication::set_for_a_topic).delete(replication::forget_of_a_topic),
+        )
         .route("/shadowTopics", settings::fixed(settings::unset))
         .route("/dispatcherPauseOnAckStatePersistent", settings::fixed(settings::off))
         .route("/lastMessageId", get(topics::last_message_id))
@@ -264,7 +272,7 @@ fn persistent() -> Routes {
 fn of_both_domains() -> Routes {
     Routes::new()
         .route("/unload", put(topics::unload))
-        .route("/stats", get(topics::stats))
+        .route("/stats", get(stats::of_one))
         .route("/internalStats", get(topics::internal_stats))
         .route("/permissions", get(permissions::of_topic))
         .route("/permissions/{role}", post(permissions::grant_on_topic).delete(permissions::revoke_on_topic))
@@ -276,7 +284,7 @@ fn of_both_domains() -> Routes {
             get(partitioned::read).put(partitioned::create).post(partitioned::grow).delete(partitioned::delete),
         )
         .route("/createMissedPartitions", post(settings::create_missed_partitions))
-        .route("/partitioned-stats", get(partitioned::stats))
+        .route("/partitioned-stats", get(stats::of_partitions))
         .route("/partitioned-internalStats", get(partitioned::internal_stats))
         .route("/backlogQuota", post(quotas::set_of_topic).delete(quotas::clear_of_topic))
         .merge(policies::of_topics())

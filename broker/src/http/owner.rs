@@ -26,7 +26,10 @@ const PEER_TIME: Duration = Duration::from_secs(20);
 /// What is asked of a topic.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    Stats,
+    Stats {
+        /// How old what waits is, too: that is read.
+        ages: bool,
+    },
     InternalStats,
     LastMessageId,
     /// One that is not stored.
@@ -76,7 +79,7 @@ impl Ask {
     fn request(&self) -> (Method, String, Option<Value>) {
         let subscription = |name: &str| format!("/subscription/{}", encode(name));
         match self {
-            Self::Stats => (Method::GET, "/stats".into(), None),
+            Self::Stats { ages } => (Method::GET, format!("/stats?getEarliestTimeInBacklog={ages}"), None),
             Self::InternalStats => (Method::GET, "/internalStats".into(), None),
             Self::LastMessageId => (Method::GET, "/lastMessageId".into(), None),
             Self::Make => (Method::PUT, String::new(), None),
@@ -234,10 +237,7 @@ impl Pages {
     async fn ask_open(&self, handle: &TopicHandle, ask: &Ask) -> Result<Value, Refusal> {
         let topic = handle.name();
         let value = match ask {
-            Ask::Stats => handle.stats().await.map(|mut stats| {
-                stats.owner_broker = Some(self.context.ownership.me().http.clone());
-                json!(stats)
-            }),
+            Ask::Stats { ages } => return self.stats(handle, *ages).await,
             Ask::InternalStats => handle.internal_stats().await.map(|stats| json!(stats)),
             Ask::LastMessageId => handle.last_message_id(false).await.map(|id| {
                 let signed = |id: u64| i64::try_from(id).unwrap_or(-1); // None is written as the largest number.

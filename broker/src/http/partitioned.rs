@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use futures::{StreamExt, TryStreamExt};
 use proto::{Domain, TopicName};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::body::{self, MessageId, done};
 use super::owner::{Ask, is_forwarded};
@@ -116,39 +116,6 @@ pub(super) async fn delete(
     Ok(done())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct PerPartition {
-    per_partition: bool,
-}
-
-impl Default for PerPartition {
-    fn default() -> Self {
-        Self { per_partition: true }
-    }
-}
-
-pub(super) async fn stats(
-    State(pages): State<Pages>,
-    Path((tenant, namespace, local)): TopicPath,
-    Query(query): Query<PerPartition>,
-    headers: HeaderMap,
-) -> Answer {
-    let topic = pages.topic(&tenant, &namespace, &local)?;
-    let (partitions, all) = pages.ask_partitions(&topic, &Ask::Stats, is_forwarded(&headers)).await?;
-    let mut sum = Value::Null;
-    all.values().for_each(|stats| add(&mut sum, "", stats));
-    if let (Some(messages), Some(bytes)) = (sum["msgInCounter"].as_f64(), sum["bytesInCounter"].as_f64()) {
-        sum["averageMsgSize"] = json!(if 0.0 < messages { bytes / messages } else { 0.0 });
-    }
-    if let Some(sum) = sum.as_object_mut() {
-        sum.remove("ownerBroker"); // Each partition has its own.
-    }
-    sum["metadata"] = json!({"partitions": partitions, "deleted": false});
-    sum["partitions"] = if query.per_partition { json!(all) } else { json!({}) };
-    Ok(body::json(sum))
-}
-
 pub(super) async fn internal_stats(
     State(pages): State<Pages>,
     Path((tenant, namespace, local)): TopicPath,
@@ -191,7 +158,7 @@ impl Pages {
         Ok(())
     }
 
-    async fn ask_partitions(
+    pub(super) async fn ask_partitions(
         &self,
         topic: &TopicName,
         ask: &Ask,
@@ -225,7 +192,7 @@ impl Pages {
         }
         if !force {
             for partition in &there {
-                if is_used(&self.ask(partition, &Ask::Stats, forwarded).await?) {
+                if is_used(&self.ask(partition, &Ask::Stats { ages: false }, forwarded).await?) {
                     let reason = "Topic has active producers/subscriptions";
                     return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason));
                 }
@@ -258,29 +225,4 @@ fn is_used(stats: &Value) -> bool {
     let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
     let subscriptions = stats["subscriptions"].as_object();
     some(&stats["publishers"]) || subscriptions.is_some_and(|all| all.values().any(|one| some(&one["consumers"])))
-}
-
-/// Adds what counts, takes the latest of times, and puts lists together.
-fn add(sum: &mut Value, name: &str, other: &Value) {
-    match (&mut *sum, other) {
-        (Value::Null, other) => *sum = other.clone(),
-        (Value::Object(sum), Value::Object(other)) => add_members(sum, other),
-        (Value::Array(sum), Value::Array(other)) => sum.extend(other.iter().cloned()),
-        (Value::Bool(sum), Value::Bool(other)) => *sum |= other,
-        (Value::Number(left), Value::Number(right)) => {
-            let time = name.to_ascii_lowercase().contains("timestamp") || name.starts_with("earliest");
-            *sum = match (left.as_i64(), right.as_i64()) {
-                (Some(left), Some(right)) if time => json!(left.max(right)),
-                (Some(left), Some(right)) => json!(left.saturating_add(right)),
-                _ => json!(left.as_f64().unwrap_or(0.0) + right.as_f64().unwrap_or(0.0)),
-            };
-        }
-        _ => {}
-    }
-}
-
-fn add_members(sum: &mut Map<String, Value>, other: &Map<String, Value>) {
-    for (name, value) in other {
-        add(sum.entry(name.clone()).or_insert(Value::Null), name, value);
-    }
 }

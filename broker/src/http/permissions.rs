@@ -75,6 +75,15 @@ pub(super) async fn revoke_on_subscription(
     pages.grant(&namespace_level(&(tenant, namespace))?, &Grant::Subscription(subscription), &role, None).await
 }
 
+/// Of a subscription that is called `subscription`, whose page is that of others too.
+pub(super) async fn revoke_on_its_namesake(
+    State(pages): State<Pages>,
+    Path((tenant, namespace, role)): Path<RoleParts>,
+) -> Answer {
+    let of = Grant::Subscription("subscription".into());
+    pages.grant(&namespace_level(&(tenant, namespace))?, &of, &role, None).await
+}
+
 pub(super) async fn of_topic(State(pages): State<Pages>, about: About) -> Answer {
     let level = pages.level_of(&about).await?;
     pages.permissions(&level, &Grant::Topic(about.topic)).await

@@ -100,33 +100,45 @@ fn routes(router: Routes, base: &str, policy: &Policy, page: &LevelPage, show: P
 /// How a topic's policy is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Asked {
+pub(super) struct Asked {
     /// What counts, instead of what is set.
     applied: Option<String>,
     /// Of all clusters, instead of this one.
     is_global: Option<String>,
 }
 
-fn is_true(text: Option<&String>) -> bool {
+impl Asked {
+    /// Whether the question is what counts.
+    pub(super) fn applied(&self) -> bool {
+        is_true(self.applied.as_ref())
+    }
+}
+
+/// As Apache Pulsar reads a parameter: anything else is false.
+pub(super) fn is_true(text: Option<&String>) -> bool {
     text.is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 async fn show_of_topic(pages: &Pages, policy: &Policy, page: &LevelPage, path: &TopicParts, asked: &Asked) -> Answer {
-    let level = topic_level(pages, path).await?;
-    let policies = &pages.context.policies;
-    let record = match policies.set_at(&level).await {
-        Ok(record) => record,
-        Err(error) => return Err(of_topic(pages, &level, error).await),
-    };
-    let Level::Topic(topic) = &level else { return Ok(shown(page, Value::Null)) };
-    if is_true(asked.applied.as_ref()) {
-        return Ok(shown(page, policy.show_applied(&policies.effective(topic).await?)));
+    let record = set_for_topic(pages, path).await?;
+    if asked.applied() {
+        let topic = pages.topic(&path.0, &path.1, &path.2)?;
+        return Ok(shown(page, policy.show_applied(&pages.context.policies.effective(&topic).await?)));
     }
     // There is one cluster: nothing is set for several.
     Ok(shown(page, if is_true(asked.is_global.as_ref()) { Value::Null } else { policy.show(&record) }))
 }
 
-async fn change_of_topic(
+/// What is set for a topic itself.
+pub(super) async fn set_for_topic(pages: &Pages, path: &TopicParts) -> Result<PoliciesRecord, Refusal> {
+    let level = topic_level(pages, path).await?;
+    match pages.context.policies.set_at(&level).await {
+        Ok(record) => Ok(record),
+        Err(error) => Err(of_topic(pages, &level, error).await),
+    }
+}
+
+pub(super) async fn change_of_topic(
     pages: &Pages,
     path: &TopicParts,
     asked: &Asked,

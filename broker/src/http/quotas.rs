@@ -1,4 +1,4 @@
-//! Pages of policies that are more than one value each: backlog quotas, properties, and the clusters of a namespace.
+//! Pages of policies that are more than one value each: backlog quotas and properties.
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -111,24 +111,4 @@ pub(super) async fn remove_property(
     });
     changed.await.map_err(|error| of_namespace(error, READING))?;
     Ok(property(&before, &key).unwrap_or_default().into_response())
-}
-
-/// There is one cluster, and every namespace is in it.
-pub(super) async fn replication(State(pages): State<Pages>, Path(path): NamespaceParts) -> Answer {
-    let found = pages.context.policies.set_at(&namespace_level(&path)?).await;
-    found.map_err(|error| of_namespace(error, READING))?;
-    Ok(body::json([&pages.context.config.cluster]))
-}
-
-pub(super) async fn set_replication(State(pages): State<Pages>, Path(path): NamespaceParts, body: Bytes) -> Answer {
-    let found = pages.context.policies.set_at(&namespace_level(&path)?).await;
-    found.map_err(|error| of_namespace(error, READING))?;
-    let clusters: Vec<String> = body::parse(&body)?.unwrap_or_default();
-    if clusters.is_empty() {
-        return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "ClusterIds should not be null or empty"));
-    }
-    if let Some(other) = clusters.iter().find(|cluster| **cluster != pages.context.config.cluster) {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, format!("Invalid cluster id: {other}")));
-    }
-    Ok(StatusCode::OK.into_response())
 }

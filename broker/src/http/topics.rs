@@ -202,10 +202,6 @@ pub(super) async fn terminate(
     Ok(answer(pages.ask(&topic, &Ask::Terminate, is_forwarded(&headers)).await?))
 }
 
-pub(super) async fn stats(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
-    pages.ask_one(path, Ask::Stats, &headers).await
-}
-
 pub(super) async fn internal_stats(State(pages): State<Pages>, path: TopicPath, headers: HeaderMap) -> Answer {
     pages.ask_one(path, Ask::InternalStats, &headers).await
 }

@@ -1,4 +1,6 @@
 //! When sealed ledgers move to objects, and where. Names, defaults and texts are those of Apache Pulsar.
+use std::collections::HashMap;
+
 use proto::records::OffloadPolicy;
 use serde_json::{Value, json};
 
@@ -17,6 +19,20 @@ const DELETION_LAG_MS: &str = "managedLedgerOffloadDeletionLagInMillis";
 const BUCKETS: [&str; 3] = [BUCKET, "s3ManagedLedgerOffloadBucket", "gcsManagedLedgerOffloadBucket"];
 const REGIONS: [&str; 3] = [REGION, "s3ManagedLedgerOffloadRegion", "gcsManagedLedgerOffloadRegion"];
 const ENDPOINTS: [&str; 3] = [ENDPOINT, "s3ManagedLedgerOffloadServiceEndpoint", "fileSystemURI"];
+/// Beside the names of a driver above, what is kept to be shown again, and changes nothing here.
+const SHOWN_TEXTS: [&str; 3] =
+    ["offloadersDirectory", "s3ManagedLedgerOffloadRoleSessionName", "fileSystemProfilePath"];
+const SHOWN_NUMBERS: [&str; 9] = [
+    "managedLedgerOffloadMaxThreads",
+    "managedLedgerOffloadReadThreads",
+    "managedLedgerOffloadPrefetchRounds",
+    "managedLedgerOffloadMaxBlockSizeInBytes",
+    "managedLedgerOffloadReadBufferSizeInBytes",
+    "s3ManagedLedgerOffloadMaxBlockSizeInBytes",
+    "s3ManagedLedgerOffloadReadBufferSizeInBytes",
+    "gcsManagedLedgerOffloadMaxBlockSizeInBytes",
+    "gcsManagedLedgerOffloadReadBufferSizeInBytes",
+];
 /// Secrets would stand readable in the metadata, and everyone who may read policies would see them.
 const SECRETS: [&str; 4] = [
     "s3ManagedLedgerOffloadCredentialId",
@@ -48,6 +64,15 @@ pub(super) fn read(value: &Value) -> Result<OffloadPolicy, PolicyError> {
             "credentials are not kept in policies: brokers take them from their environment"
         );
     }
+    let (defaults, mut shown) = (defaults(), HashMap::new());
+    for name in [BUCKETS, REGIONS, ENDPOINTS].iter().flat_map(|names| &names[1..]).chain(&SHOWN_TEXTS) {
+        let text = members.get(*name).map(text).transpose().map_err(|error| within(name, error))?.flatten();
+        shown.extend(text.map(|text| ((*name).to_owned(), json!(text).to_string())));
+    }
+    for name in SHOWN_NUMBERS {
+        shown.extend(number(name)?.map(|number| (name.to_owned(), number.to_string())));
+    }
+    shown.retain(|name, value| defaults[name].to_string() != *value);
     Ok(OffloadPolicy {
         driver: given(&[DRIVER])?,
         bucket: given(&BUCKETS)?,
@@ -56,6 +81,7 @@ pub(super) fn read(value: &Value) -> Result<OffloadPolicy, PolicyError> {
         threshold_bytes: number(THRESHOLD_BYTES)?,
         threshold_seconds: number(THRESHOLD_SECONDS)?,
         deletion_lag_ms: number(DELETION_LAG_MS)?,
+        shown,
     })
 }
 
@@ -78,17 +104,18 @@ pub(super) fn check(policy: &OffloadPolicy) -> Result<(), PolicyError> {
 pub(super) fn check_endpoint(policy: &OffloadPolicy) -> Result<(), PolicyError> {
     let authority =
         |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().map(str::to_owned);
-    if policy.endpoint.as_deref().and_then(authority).is_some_and(|authority| authority.contains('@')) {
+    let shown = ENDPOINTS.iter().filter_map(|name| policy.shown.get(*name));
+    let mut all = policy.endpoint.iter().chain(shown);
+    if all.any(|url| authority(url).is_some_and(|authority| authority.contains('@'))) {
         let text = "The endpoint must not contain credentials: brokers take them from their environment.";
         return Err(PolicyError::Refused(text.into()));
     }
     Ok(())
 }
 
-/// With the defaults that Pulsar shows. They are not settings: nothing here depends on them.
-pub(super) fn show(policy: &OffloadPolicy) -> Value {
-    let driver = policy.driver.as_deref().unwrap_or_default();
-    let mut shown = json!({
+/// What Apache Pulsar shows of every policy. They are not settings: nothing here depends on them.
+fn defaults() -> Value {
+    json!({
         "offloadersDirectory": "./offloaders", "managedLedgerOffloadMaxThreads": 2,
         "managedLedgerOffloadReadThreads": 2, "managedLedgerOffloadPrefetchRounds": 1,
         "managedLedgerExtraConfigurations": {}, "s3ManagedLedgerOffloadMaxBlockSizeInBytes": 67_108_864,
@@ -96,14 +123,27 @@ pub(super) fn show(policy: &OffloadPolicy) -> Value {
         "s3ManagedLedgerOffloadRoleSessionName": "pulsar-s3-offload",
         "gcsManagedLedgerOffloadMaxBlockSizeInBytes": 134_217_728,
         "gcsManagedLedgerOffloadReadBufferSizeInBytes": 1_048_576,
-        "s3Driver": is_one_of(driver, &S3), "gcsDriver": is_one_of(driver, &GOOGLE),
-        "fileSystemDriver": is_one_of(driver, &FILE_SYSTEM),
-    });
-    let texts =
-        [(DRIVER, &policy.driver), (BUCKET, &policy.bucket), (REGION, &policy.region), (ENDPOINT, &policy.endpoint)];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            shown[name] = json!(text);
+    })
+}
+
+pub(super) fn show(policy: &OffloadPolicy) -> Value {
+    let driver = policy.driver.as_deref().unwrap_or_default();
+    let mut shown = defaults();
+    let drivers = [("s3Driver", &S3[..]), ("gcsDriver", &GOOGLE), ("fileSystemDriver", &FILE_SYSTEM)];
+    drivers.iter().for_each(|(name, names)| shown[*name] = json!(is_one_of(driver, names)));
+    for (name, value) in &policy.shown {
+        shown[name] = serde_json::from_str(value).unwrap_or_default();
+    }
+    let texts = [
+        (&[DRIVER][..], &policy.driver),
+        (&BUCKETS, &policy.bucket),
+        (&REGIONS, &policy.region),
+        (&ENDPOINTS, &policy.endpoint),
+    ];
+    for (names, text) in texts {
+        // Under the name it was given.
+        if let Some(text) = text.as_ref().filter(|_| names.iter().all(|name| !policy.shown.contains_key(*name))) {
+            shown[names[0]] = json!(text);
         }
     }
     let numbers = [
@@ -121,10 +161,11 @@ pub(super) fn show(policy: &OffloadPolicy) -> Value {
 
 /// Field by field: what is set for the topic, else what is set for the namespace.
 pub(super) fn over(topic: Option<&OffloadPolicy>, namespace: Option<&OffloadPolicy>) -> Option<OffloadPolicy> {
-    let (topic, namespace) = match (topic, namespace) {
+    let (topic, mut namespace) = match (topic, namespace) {
         (None, one) | (one, None) => return one.cloned(),
         (Some(topic), Some(namespace)) => (topic.clone(), namespace.clone()),
     };
+    namespace.shown.extend(topic.shown);
     Some(OffloadPolicy {
         driver: topic.driver.or(namespace.driver),
         bucket: topic.bucket.or(namespace.bucket),
@@ -133,5 +174,6 @@ pub(super) fn over(topic: Option<&OffloadPolicy>, namespace: Option<&OffloadPoli
         threshold_bytes: topic.threshold_bytes.or(namespace.threshold_bytes),
         threshold_seconds: topic.threshold_seconds.or(namespace.threshold_seconds),
         deletion_lag_ms: topic.deletion_lag_ms.or(namespace.deletion_lag_ms),
+        shown: namespace.shown,
     })
 }

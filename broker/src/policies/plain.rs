@@ -239,6 +239,32 @@ pub(crate) fn set_property(record: &mut PoliciesRecord, key: &str, value: Option
     put(record, PROPERTIES, &all);
 }
 
+/// The groups of bookies that a namespace is to lie on.
+pub(super) fn affinity(value: &Value) -> Result<Value, PolicyError> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    let members = object(value, "bookie affinity")?;
+    let mut kept = Map::new();
+    for name in ["bookkeeperAffinityGroupPrimary", "bookkeeperAffinityGroupSecondary"] {
+        let group = members.get(name).map_or(Ok(None), text).map_err(|error| within(name, error))?;
+        kept.insert(name.into(), json!(group));
+    }
+    Ok(Value::Object(kept))
+}
+
+const CLUSTERS: &str = "replication_clusters";
+
+/// The clusters that are set for a topic: a list, or nothing.
+pub(crate) fn clusters(record: &PoliciesRecord) -> Value {
+    get(record, CLUSTERS)
+}
+
+/// Sets them, or takes them away.
+pub(crate) fn set_clusters(record: &mut PoliciesRecord, clusters: Option<&[String]>) {
+    put(record, CLUSTERS, &json!(clusters));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

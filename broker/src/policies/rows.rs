@@ -294,7 +294,7 @@ pub(super) static PLAIN: [Policy; 48] = [
 ];
 
 /// Those of which only topics or only namespaces know, or whose pages are alone in something.
-pub(super) static APART: [Policy; 8] = [
+pub(super) static APART: [Policy; 9] = [
     row!("permissions", "auth_policies", None, None, Member::Shown(permissions::KEY), permissions::read, Value::Null),
     row!(
         "backlogQuotaMap",
@@ -356,6 +356,15 @@ pub(super) static APART: [Policy; 8] = [
         None,
         Member::Apart,
         name,
+        Value::Null
+    ),
+    row!(
+        "persistence/bookieAffinity",
+        "bookie_affinity_group",
+        Some(LevelPage { remove_at: Some("persistence/bookieAffinity"), ..NO_CONTENT }),
+        None,
+        Member::Apart,
+        plain::affinity,
         Value::Null
     ),
     fixed!(

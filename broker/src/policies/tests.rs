@@ -81,14 +81,21 @@ fn retention_is_bounded_by_time_and_size_and_never_overflows() {
 #[test]
 fn offload_is_overridden_field_by_field() {
     let text = |text: &str| Some(text.to_owned());
-    let own =
-        OffloadPolicy { driver: text("aws-s3"), bucket: text("tb"), threshold_seconds: Some(7), ..Default::default() };
+    let shown = |all: &[(&str, &str)]| all.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let own = OffloadPolicy {
+        driver: text("aws-s3"),
+        bucket: text("tb"),
+        threshold_seconds: Some(7),
+        shown: shown(&[("a", "1")]),
+        ..Default::default()
+    };
     let namespace = OffloadPolicy {
         driver: text("google-cloud-storage"),
         bucket: text("gcb"),
         region: text("nsr"),
         threshold_bytes: Some(100),
         deletion_lag_ms: Some(8),
+        shown: shown(&[("a", "2"), ("b", "3")]),
         ..Default::default()
     };
     let both = OffloadPolicy {
@@ -99,6 +106,7 @@ fn offload_is_overridden_field_by_field() {
         threshold_bytes: Some(100),
         threshold_seconds: Some(7),
         deletion_lag_ms: Some(8),
+        shown: shown(&[("a", "1"), ("b", "3")]),
     };
     assert_eq!(offload::over(Some(&own), Some(&namespace)), Some(both));
     assert_eq!(offload::over(None, Some(&namespace)).as_ref(), Some(&namespace));

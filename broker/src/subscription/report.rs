@@ -7,6 +7,7 @@ use super::attached::Attached;
 use super::consumers::Consumer;
 use super::keys::Keys;
 use super::task::Task;
+use crate::clock::rfc3339;
 use crate::outbox::Serial;
 use crate::stats::{ConsumerStats, CursorStats, DrainingHash, SubscriptionStats};
 
@@ -63,6 +64,7 @@ impl Task {
             bytes_out_counter: self.counters.out.bytes,
             message_ack_rate: self.counters.acked.per_second(now).0,
             is_durable: self.durable,
+            durable: self.durable,
             non_contiguous_deleted_messages_ranges: holes,
             subscription_properties: self.properties.clone().into_iter().collect(),
             consumers,
@@ -144,7 +146,7 @@ pub(super) fn consumer_stats(
         available_permits: consumer.permits,
         unacked_messages: consumer.unacked,
         blocked_consumer_on_unacked_msgs: consumer.blocked,
-        avg_messages_per_entry: consumer.messages_out as f64 / consumer.entries_out.max(1) as f64,
+        avg_messages_per_entry: (consumer.messages_out + consumer.entries_out / 2) / consumer.entries_out.max(1),
         msg_rate_out: rate_out,
         msg_throughput_out: throughput_out,
         msg_rate_redeliver: attached.redelivered.per_second(now).0,
@@ -157,6 +159,8 @@ pub(super) fn consumer_stats(
         last_acked_timestamp: attached.last_acked,
         last_consumed_timestamp: attached.last_consumed,
         last_consumed_flow_timestamp: attached.last_flow,
+        last_acked_time: rfc3339(attached.last_acked),
+        last_consumed_time: rfc3339(attached.last_consumed),
         metadata: attached.metadata.clone(),
         takes_any_schema: attached.takes_any_schema,
         draining_hashes_count: draining.len() as u64,

@@ -8,6 +8,7 @@ use super::task::Command;
 use super::{TopicError, TopicHandle};
 use crate::cursor::{Need, OF_COMPACTION};
 use crate::policies::{QuotaAction, Quotas};
+use crate::stats::TopicStats;
 use crate::subscription::{self, SubscriptionError, SubscriptionHandle, first_published_at};
 
 /// What is done about a backlog.
@@ -31,6 +32,10 @@ impl Excess {
     }
 }
 
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 impl TopicHandle {
     /// The first entry that a durable subscription waits for. `None`: none waits for any.
     async fn first_waiting(&self) -> Result<Option<Position>, TopicError> {
@@ -46,6 +51,25 @@ impl TopicHandle {
     async fn publish_time(&self, at: Position) -> Result<Option<u64>, TopicError> {
         let entries = self.shared.reader.read(at, 1, 1).await.map_err(|error| self.log_error(&error))?;
         Ok(entries.first().and_then(|entry| head_of_stored(&entry.bytes).ok()).map(|head| head.publish_time))
+    }
+
+    /// Adds when the oldest message was published that each subscription waits for. Reads an entry for each.
+    pub(crate) async fn tell_ages(&self, stats: &mut TopicStats, now_ms: u64) -> Result<(), TopicError> {
+        let mut oldest: Option<u64> = None;
+        for (name, one) in &mut stats.subscriptions {
+            let Ok(subscription) = self.find(name, None).await else { continue }; // It has gone meanwhile.
+            let Ok(first) = subscription.ask(|reply| subscription::Command::Peek(0, reply)).await else { continue };
+            let published = match first {
+                Some(position) => self.publish_time(position).await?,
+                None => None,
+            };
+            one.earliest_msg_publish_time_in_backlog = published.map_or(-1, signed);
+            oldest = oldest.into_iter().chain(published).min();
+        }
+        stats.earliest_msg_publish_time_in_backlogs = oldest.map_or(0, signed);
+        stats.oldest_backlog_message_age_seconds =
+            oldest.map_or(-1, |published| signed(now_ms.saturating_sub(published) / 1000));
+        Ok(())
     }
 
     /// Whether more waits than `quotas` allow.

@@ -164,6 +164,7 @@ impl TopicHandle {
     /// Counters of the topic, its producers and its subscriptions.
     pub(crate) async fn stats(&self) -> Result<TopicStats, TopicError> {
         let mut stats = *self.ask(Command::Stats).await?;
+        stats.oldest_backlog_message_age_seconds = -1;
         for subscription in self.ask(Command::Subscriptions).await? {
             if let Ok(one) = subscription.ask(subscription::Command::Stats).await {
                 stats.msg_rate_out += one.msg_rate_out;
@@ -171,6 +172,7 @@ impl TopicHandle {
                 stats.msg_out_counter += one.msg_out_counter;
                 stats.bytes_out_counter += one.bytes_out_counter;
                 stats.backlog_size = stats.backlog_size.max(one.backlog_size);
+                stats.non_contiguous_deleted_messages_ranges += one.non_contiguous_deleted_messages_ranges;
                 stats.msg_drop_rate = stats.msg_drop_rate.map(|rate| rate + one.msg_drop_rate.unwrap_or(0.0));
                 stats.subscriptions.insert(subscription.name.to_string(), *one);
             }

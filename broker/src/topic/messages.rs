@@ -5,11 +5,11 @@ use std::sync::Arc;
 use proto::Position;
 use proto::entry::head_of_stored;
 
-use super::task::Command;
+use super::task::{Command, Make};
 use super::{SubscribeAt, TopicError, TopicHandle};
 use crate::cursor::OF_COMPACTION;
 use crate::log::StoredEntry;
-use crate::subscription;
+use crate::subscription::{self, Properties};
 
 /// Fewer messages than these do not expire under connected consumers while the oldest is younger, as in Apache Pulsar.
 const ALMOST_CAUGHT_UP: u64 = 1000;
@@ -41,9 +41,11 @@ impl TopicHandle {
         Ok(read.into_iter().next().filter(|entry| entry.position == position)) // Else it was trimmed meanwhile.
     }
 
-    /// The n-th entry that a subscription has not acknowledged, counted from 0.
+    /// The n-th entry that a subscription has not acknowledged, counted from 0. One that is not there is made, at the first entry, as in
+    /// Apache Pulsar: tools look at topics through subscriptions that nobody made.
     pub(crate) async fn peek(&self, name: &str, number: u64) -> Result<Option<StoredEntry>, TopicError> {
-        let subscription = self.find(name, None).await?;
+        let make = (name != OF_COMPACTION).then(|| Make::durable(SubscribeAt::Earliest, Properties::new()));
+        let subscription = self.find(name, make).await?;
         let asked = subscription.ask(|reply| subscription::Command::Peek(number, reply)).await;
         match self.of(asked)? {
             Some(position) => self.entry(position).await,

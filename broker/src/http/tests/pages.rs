@@ -128,11 +128,51 @@ async fn what_is_not_possible_here_is_refused_and_not_done() {
             ("POST", "/resource-quotas/public/default/0x00000000_0x40000000", "{}", 501, ""),
             ("GET", "/broker-stats/allocator-stats/default", "", 404, ""),
             ("POST", &format!("{topic}/permissions/r"), r#""produce""#, 400, ""),
-            ("POST", &format!("{topic}/replication"), r#"["elsewhere"]"#, 501, ""),
-            ("DELETE", &format!("{topic}/replication"), "", 204, ""),
-            ("GET", &format!("{topic}/replication"), "", 200, ""),
             ("POST", "/clusters/standalone/failureDomains/d", r#"{"brokers":[]}"#, 501, ""),
             ("POST", "/clusters/standalone/namespaceIsolationPolicies/p", "{}", 501, ""),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn a_topic_may_be_said_to_be_in_the_cluster_that_it_is_in() {
+    let broker = broker().await;
+    let page = "/persistent/public/default/t/replication";
+    let local = "Can not remove local cluster from the local topic-level replication clusters policy";
+    broker
+        .rows(&[
+            ("POST", page, r#"["standalone"]"#, 404, "Topic persistent://public/default/t not found"),
+            ("PUT", "/persistent/public/default/t", "", 204, ""),
+            ("GET", page, "", 200, ""),
+            ("GET", &format!("{page}?applied=true"), "", 200, r#"["standalone"]"#),
+            ("POST", page, r#"["standalone"]"#, 204, ""),
+            ("GET", page, "", 200, r#"["standalone"]"#),
+            ("POST", page, r#"["elsewhere"]"#, 412, local),
+            ("POST", page, r#"["standalone","elsewhere"]"#, 403, "Invalid cluster id: elsewhere"),
+            ("POST", page, "[]", 412, "ClusterIds should not be null or empty"),
+            ("POST", page, "", 412, "ClusterIds should not be null or empty"),
+            ("POST", page, r#"{"a":1}"#, 400, ""),
+            ("GET", page, "", 200, r#"["standalone"]"#),
+            ("DELETE", page, "", 204, ""),
+            ("DELETE", page, "", 204, ""),
+            ("GET", page, "", 200, ""),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn a_namespace_keeps_the_groups_of_bookies_that_it_is_to_lie_on() {
+    let broker = broker().await;
+    let page = "/namespaces/public/default/persistence/bookieAffinity";
+    let groups = r#"{"bookkeeperAffinityGroupPrimary":"a","bookkeeperAffinityGroupSecondary":"b"}"#;
+    broker
+        .rows(&[
+            ("GET", page, "", 204, ""),
+            ("POST", page, groups, 204, ""),
+            ("GET", page, "", 200, groups),
+            ("POST", page, r#"["a"]"#, 400, ""),
+            ("DELETE", page, "", 204, ""),
+            ("GET", page, "", 204, ""),
         ])
         .await;
 }

@@ -210,6 +210,13 @@ fn aws_with(members: &str) -> String {
     AWS.replace('}', &format!(",{members}}}"))
 }
 
+/// Under the names of one driver, as it was given.
+fn older_shown() -> Option<Value> {
+    let mut all = shown_with(json!({"s3ManagedLedgerOffloadBucket": "b", "s3ManagedLedgerOffloadRegion": "r"}))?;
+    all.as_object_mut()?.remove("managedLedgerOffloadBucket");
+    Some(all)
+}
+
 fn offload_rows() -> Vec<Row> {
     let plain = || shown_with(json!({}));
     let refused = |body: &str, reason| (body.to_owned(), 412, reason, None);
@@ -246,7 +253,7 @@ fn offload_rows() -> Vec<Row> {
         // Whoever reads policies reads no secrets. Pulsar keeps them and shows them.
         taken(&aws_with(secrets), plain()),
         (aws_with(r#""managedLedgerOffloadServiceEndpoint":"http://id:secret@host""#), 412, "", plain()),
-        taken(older_names, shown_with(json!({"managedLedgerOffloadRegion": "r"}))),
+        taken(older_names, older_shown()),
     ]
 }
 
@@ -282,6 +289,27 @@ async fn offload_policies_of_a_namespace_and_of_a_topic() {
             ("GET", "/persistent/public/default/t-partition-0/offloadPolicies", "", 412, PARTITION),
         ])
         .await;
+}
+
+#[tokio::test]
+async fn offload_policies_are_shown_under_the_names_that_they_were_given() {
+    let broker = broker().await;
+    let page = "/persistent/public/default/t/offloadPolicies";
+    let set = r#"{"managedLedgerOffloadDriver":"aws-s3","managedLedgerOffloadMaxThreads":4,"s3ManagedLedgerOffloadBucket":"b",
+        "s3ManagedLedgerOffloadRegion":"r","s3ManagedLedgerOffloadServiceEndpoint":"https://s3","gcsManagedLedgerOffloadBucket":null,
+        "s3ManagedLedgerOffloadCredentialSecret":"hidden","unheardOf":1}"#;
+    broker.rows(&[("PUT", "/persistent/public/default/t", "", 204, ""), ("POST", page, set, 204, "")]).await;
+    let kept = shown(&broker, page).await.unwrap();
+    let of_s3 = |name: &str| kept[format!("s3ManagedLedgerOffload{name}")].clone();
+    assert_eq!(["Bucket", "Region", "ServiceEndpoint"].map(of_s3), [json!("b"), json!("r"), json!("https://s3")]);
+    assert_eq!(kept["managedLedgerOffloadMaxThreads"], 4);
+    let others = ["managedLedgerOffloadBucket", "gcsManagedLedgerOffloadBucket", "unheardOf"];
+    assert!(others.iter().all(|name| kept.get(*name).is_none()), "{kept}");
+    assert!(!kept.to_string().contains("hidden"), "{kept}");
+    let list = r#"{"managedLedgerOffloadDriver":"aws-s3","s3ManagedLedgerOffloadBucket":["b"]}"#;
+    let key = r#"{"managedLedgerOffloadDriver":"aws-s3","managedLedgerOffloadBucket":"b",
+        "managedLedgerOffloadServiceEndpoint":"https://s3","s3ManagedLedgerOffloadServiceEndpoint":"https://key:secret@s3"}"#;
+    broker.rows(&[("POST", page, list, 400, ""), ("POST", page, key, 412, "")]).await;
 }
 
 #[tokio::test]
