@@ -3,6 +3,8 @@
 //! Owns: the terms that count now, and the paces that several tasks share.
 //! Promises: older terms never replace newer ones; whoever waits for changes misses none.
 //! Never: reads a policy.
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::watch;
 
 use crate::pace::SharedPace;
@@ -12,6 +14,8 @@ use crate::policies::Terms;
 #[derive(Debug, Default)]
 pub(crate) struct Heeded {
     terms: watch::Sender<Terms>,
+    /// Also of the terms, and looked at with every message: 0 is no limit.
+    message_bytes_max: AtomicU64,
     /// Of all its producers together.
     pub(crate) publish: SharedPace,
     /// Of all its subscriptions together.
@@ -27,6 +31,7 @@ impl Heeded {
             }
             self.publish.set(terms.publish, now_ms);
             self.dispatch.set(terms.dispatch, now_ms);
+            self.message_bytes_max.store(terms.message_bytes_max.unwrap_or(0), Ordering::Relaxed);
             let changed = *known != Terms { seen: known.seen, ..terms };
             *known = terms;
             changed
@@ -38,6 +43,12 @@ impl Heeded {
         *self.terms.borrow()
     }
 
+    /// Whether policies refuse a message of so many bytes.
+    pub(crate) fn is_too_large(&self, bytes: usize) -> bool {
+        let max = self.message_bytes_max.load(Ordering::Relaxed);
+        0 < max && max < bytes as u64
+    }
+
     /// Tells of changes.
     pub(crate) fn changes(&self) -> watch::Receiver<Terms> {
         self.terms.subscribe()
@@ -47,6 +58,18 @@ impl Heeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_too_large_only_beyond_what_counts_now() {
+        let heeded = Heeded::default();
+        assert!(!heeded.is_too_large(usize::MAX));
+        heeded.heed(Terms { seen: 1, message_bytes_max: Some(7), ..Terms::default() }, 0);
+        assert!(!heeded.is_too_large(7) && heeded.is_too_large(8));
+        heeded.heed(Terms::default(), 0);
+        assert!(heeded.is_too_large(8), "that was older");
+        heeded.heed(Terms { seen: 1, ..Terms::default() }, 0);
+        assert!(!heeded.is_too_large(8));
+    }
 
     #[test]
     fn older_terms_do_not_replace_newer_ones() {

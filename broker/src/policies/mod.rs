@@ -14,12 +14,14 @@ mod retention;
 mod rows; // to all of them,
 mod table;
 
-mod effective; // what counts of them for a topic,
+mod broker; // what counts of them for a topic,
+mod effective;
 mod inactivity;
 mod limits;
 mod store;
 mod terms; // and where they are kept.
 
+pub(crate) use broker::OfBroker;
 pub(crate) use effective::{Effective, OfNamespace};
 pub(crate) use inactivity::Inactivity;
 pub(crate) use limits::Limits;
@@ -52,6 +54,7 @@ pub(crate) enum PolicyError {
 #[derive(Debug, Clone)]
 pub(crate) struct Policies {
     metadata: Arc<dyn MetadataStore>,
+    of_broker: OfBroker,
     /// Changes that were seen: what was read before one and what was read after it can be told apart.
     seen: Arc<AtomicU64>,
 }

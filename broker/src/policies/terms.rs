@@ -1,7 +1,9 @@
-//! What a topic heeds while it is used: how fast messages come and go, how long they wait, how many may be unacknowledged.
+//! What a topic heeds while it is used: how large messages may be, how fast they come and go, how long they wait, how many may be
+//! unacknowledged.
 use serde_json::Value;
 
 use super::Effective;
+use super::rows::MESSAGE_SIZE;
 use crate::pace::Speed;
 
 /// What counts for a topic. Changes reach it while it is loaded.
@@ -14,6 +16,8 @@ pub(crate) struct Terms {
     pub(crate) unacked_of_consumer: Option<u64>,
     /// The same for all of them together.
     pub(crate) unacked_of_subscription: Option<u64>,
+    /// Larger messages are refused, but for those in chunks. `None`: the broker's own limit counts.
+    pub(crate) message_bytes_max: Option<u64>,
     /// Of all producers together.
     pub(crate) publish: Speed,
     /// Of all subscriptions together.
@@ -48,6 +52,7 @@ impl Default for Terms {
             delays: DelayTerms::default(),
             unacked_of_consumer: Some(50_000),      // As in Apache Pulsar,
             unacked_of_subscription: Some(200_000), // these two.
+            message_bytes_max: None,
             publish: Speed::default(),
             dispatch: Speed::default(),
             subscription_dispatch: Speed::default(),
@@ -80,6 +85,7 @@ impl Terms {
             delays: delays(&plain("delayed_delivery_policies")),
             unacked_of_consumer: unacked("max_unacked_messages_per_consumer", default.unacked_of_consumer),
             unacked_of_subscription: unacked("max_unacked_messages_per_subscription", default.unacked_of_subscription),
+            message_bytes_max: positive(&plain(MESSAGE_SIZE)),
             publish: speed("publishMaxMessageRate", "publishThrottlingRateInMsg", "publishThrottlingRateInByte"),
             dispatch: dispatch("topicDispatchRate"),
             subscription_dispatch: dispatch("subscriptionDispatchRate"),

@@ -134,6 +134,37 @@ async fn kinds_and_whether_subscriptions_come_to_be() {
 }
 
 #[tokio::test]
+async fn sizes_of_messages() {
+    let broker = Broker::start().await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    client.publish(1, 0, "of any size").await;
+    let (fits, over) = (message(&"x".repeat(100)), message(&"x".repeat(101)));
+    broker.limits(Level::Topic(name(TOPIC)), &[("max_message_size", json!(fits.len()))]).await;
+    client.producer(TOPIC, 2).await; // It brings the news, to the other as well.
+    client.write(&send_bytes(1, 1, &over)).await;
+    let refused = client.expect(Type::SendError).await.send_error.unwrap();
+    assert_eq!((refused.producer_id, refused.sequence_id), (1, 1));
+    assert_eq!((refused.error(), &*refused.message), (ServerError::NotAllowedError, "Exceed maximum message size"));
+    client.write(&send_bytes(1, 2, &fits)).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 2);
+
+    // Whoever sends in chunks has been told the broker's limit.
+    let chunk = CommandSend { producer_id: 1, sequence_id: 3, is_chunk: Some(true), ..Default::default() };
+    let mut bytes = BytesMut::new();
+    frame::encode_head(&chunk.into(), over.len(), &mut bytes);
+    bytes.extend_from_slice(&over);
+    client.write(&bytes).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 3);
+
+    broker.limits(Level::Topic(name(TOPIC)), &[("max_message_size", json!(0))]).await;
+    client.producer(TOPIC, 3).await;
+    client.write(&send_bytes(1, 4, &over)).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 4);
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn backlogs() {
     let broker = Broker::start().await;
     let mut client = broker.client().await;

@@ -393,3 +393,24 @@ async fn topics_are_trimmed_and_truncated() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn messages_of_a_topic_are_never_larger_than_the_broker_takes_them() {
+    let broker = broker().await;
+    broker.rows(&[("PUT", "/persistent/public/default/t", "", 204, "")]).await;
+    let path = "/persistent/public/default/t/maxMessageSize";
+    let bounds = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the broker-level";
+    broker
+        .rows(&[
+            ("GET", path, "", 204, ""),
+            ("POST", path, "5242881", 412, bounds),
+            ("POST", path, "-1", 412, bounds),
+            ("POST", path, "5242880", 204, ""),
+            ("POST", path, "", 400, "The request entity cannot be empty."),
+            ("POST", path, "x", 400, ""),
+            ("GET", path, "", 200, "5242880"),
+            ("POST", path, "0", 204, ""),
+            ("GET", path, "", 200, "0"),
+        ])
+        .await;
+}
