@@ -124,9 +124,9 @@ impl Config {
         RepairLimits { bytes_per_second: self.repair_bytes_per_s.0, ..RepairLimits::default() }
     }
 
-    /// What bounds policies.
+    /// What bounds policies, and counts where they say nothing.
     pub(crate) fn of_broker(&self) -> OfBroker {
-        OfBroker { message_bytes_max: self.message_bytes_max.0 }
+        OfBroker { message_bytes_max: self.message_bytes_max.0, quorum: self.quorum() }
     }
 
     /// Where ledgers move, and when, unless a policy says something else.

@@ -3,10 +3,12 @@
 //! Owns: the terms that count now, and the paces that several tasks share.
 //! Promises: older terms never replace newer ones; whoever waits for changes misses none.
 //! Never: reads a policy.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use crate::log::Replication;
 use crate::pace::SharedPace;
 use crate::policies::Terms;
 
@@ -16,6 +18,8 @@ pub(crate) struct Heeded {
     terms: watch::Sender<Terms>,
     /// Also of the terms, and looked at with every message: 0 is no limit.
     message_bytes_max: AtomicU64,
+    /// Also of the terms, and where the log looks.
+    replication: Arc<Replication>,
     /// Of all its producers together.
     pub(crate) publish: SharedPace,
     /// Of all its subscriptions together.
@@ -23,6 +27,11 @@ pub(crate) struct Heeded {
 }
 
 impl Heeded {
+    /// Of a topic whose log looks there.
+    pub(crate) fn with(replication: Arc<Replication>) -> Self {
+        Self { replication, ..Self::default() }
+    }
+
     /// From now on these count, unless newer ones do already.
     pub(crate) fn heed(&self, terms: Terms, now_ms: u64) {
         self.terms.send_if_modified(|known| {
@@ -31,6 +40,7 @@ impl Heeded {
             }
             self.publish.set(terms.publish, now_ms);
             self.dispatch.set(terms.dispatch, now_ms);
+            self.replication.set(terms.replication);
             self.message_bytes_max.store(terms.message_bytes_max.unwrap_or(0), Ordering::Relaxed);
             let changed = *known != Terms { seen: known.seen, ..terms };
             *known = terms;

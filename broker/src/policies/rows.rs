@@ -61,7 +61,7 @@ macro_rules! row {
 
 /// Of a namespace, shown in its JSON under the name it is kept by.
 macro_rules! of_namespace {
-    ($page:literal, $key:literal, $level:expr, $read:expr) => {
+    ($page:literal, $key:expr, $level:expr, $read:expr) => {
         row!(
             $page,
             $key,
@@ -111,6 +111,7 @@ const TYPES: LevelPage = LevelPage { unset: Unset::Json("[]"), ..USUAL };
 const QUOTAS: LevelPage = LevelPage { unset: Unset::Json("{}"), ..NUMBER };
 const TTL: LevelPage = LevelPage { parameter: Some("messageTTL"), ..USUAL };
 
+pub(super) const PERSISTENCE: &str = "persistence";
 pub(super) const MESSAGE_SIZE: &str = "max_message_size";
 const MESSAGE_SIZE_BOUNDS: &str = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the \
                                    broker-level";
@@ -127,15 +128,14 @@ pub(super) static PLAIN: [Policy; 48] = [
         |value| whole(value, INT, 0, "Invalid value for message TTL"),
         json!(0)
     ),
-    of_namespace!("persistence", "persistence", USUAL, plain::persistence),
-    of_topic!(
-        "persistence",
-        "persistence",
-        USUAL,
-        plain::persistence,
-        json!({"bookkeeperEnsemble": 1, "bookkeeperWriteQuorum": 1, "bookkeeperAckQuorum": 1,
-               "managedLedgerMaxMarkDeleteRate": 1.0})
-    ),
+    of_namespace!("persistence", PERSISTENCE, USUAL, plain::persistence),
+    Policy {
+        show_applied: |effective| match effective.plain(PERSISTENCE) {
+            Value::Null => effective.of_broker.persistence(),
+            set => set,
+        },
+        ..of_topic!("persistence", PERSISTENCE, USUAL, plain::persistence, Value::Null)
+    },
     of_namespace!("deduplication", "deduplicationEnabled", NUMBER, flag),
     of_topic!("deduplicationEnabled", "deduplicationEnabled", USUAL, flag, json!(false)),
     fixed!("deduplicationSnapshotInterval", "deduplicationSnapshotIntervalSeconds", POLICIES, |value| {

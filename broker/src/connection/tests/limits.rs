@@ -1,4 +1,6 @@
 //! How many there may be of everything. Codes and texts are those that Apache Pulsar 4.0.8 gave to the same frames.
+use proto::records::LedgerRecord;
+use proto::{EntryId, LedgerId};
 use serde_json::{Value, json};
 
 use super::*;
@@ -161,6 +163,37 @@ async fn sizes_of_messages() {
     client.producer(TOPIC, 3).await;
     client.write(&send_bytes(1, 4, &over)).await;
     assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 4);
+    broker.stop().await;
+}
+
+/// The copies of the ledger that a message lies in: ensemble, write quorum, ack quorum.
+async fn copies(broker: &Broker, id: &MessageIdData) -> [u32; 3] {
+    let found = broker.context.metadata.get(&keys::ledger(LedgerId(id.ledger_id)).into()).await.unwrap().unwrap();
+    let record = LedgerRecord::decode(found.value).unwrap();
+    [record.ensemble_size, record.write_quorum, record.ack_quorum]
+}
+
+#[tokio::test]
+async fn copies_of_messages() {
+    let broker = Broker::start().await;
+    let of = |ensemble: u32, write: u32, ack: u32| {
+        json!({"bookkeeperEnsemble": ensemble, "bookkeeperWriteQuorum": write, "bookkeeperAckQuorum": ack,
+               "managedLedgerMaxMarkDeleteRate": 0.0})
+    };
+    broker.of_namespace(&[("persistence", of(3, 2, 2))]).await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    let first = client.publish(1, 0, "a").await;
+    assert_eq!(copies(&broker, &first).await, [3, 2, 2], "from the first ledger on");
+    broker.limits(Level::Topic(name(TOPIC)), &[("persistence", of(5, 5, 3))]).await;
+    client.producer(TOPIC, 2).await; // It brings the news.
+    let mut last = client.publish(1, 1, "b").await;
+    assert_eq!((last.ledger_id, copies(&broker, &last).await), (first.ledger_id, [3, 2, 2]), "a ledger stays as it is");
+    // The next may have been made already, ahead of need, and the one after it was not.
+    for sequence_id in 2..=15 {
+        last = client.publish(1, sequence_id, "c").await;
+    }
+    assert_eq!((position(&last).entry, copies(&broker, &last).await), (EntryId(1), [5, 5, 3]));
     broker.stop().await;
 }
 

@@ -414,3 +414,40 @@ async fn messages_of_a_topic_are_never_larger_than_the_broker_takes_them() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn copies_are_as_many_as_make_sense() {
+    let broker = broker().await;
+    broker.rows(&[("PUT", "/persistent/public/default/t", "", 204, "")]).await;
+    let copies = |ensemble: i64, write: i64, ack: i64| {
+        json!({"bookkeeperEnsemble": ensemble, "bookkeeperWriteQuorum": write, "bookkeeperAckQuorum": ack,
+               "managedLedgerMaxMarkDeleteRate": 0.0})
+    };
+    let refused = [
+        (6, 2, 2, "Bookkeeper-Ensemble must be <= 5 and > 0."),
+        (5, 6, 2, "Bookkeeper-WriteQuorum must be <= 5 and > 0."),
+        (1, 1, 0, "Bookkeeper-AckQuorum must be <= 5 and > 0."),
+        (-1, -1, -1, "Bookkeeper-Ensemble must be <= 5 and > 0."),
+        (2, 3, 2, "Bookkeeper Ensemble (2) >= WriteQuorum (3) >= AckQuorum (2)"),
+        (2, 1, 2, "Bookkeeper Ensemble (2) >= WriteQuorum (1) >= AckQuorum (2)"),
+    ];
+    let applied = "/persistent/public/default/t/persistence?applied=true";
+    let by_default = json!({"bookkeeperEnsemble": 1, "bookkeeperWriteQuorum": 1, "bookkeeperAckQuorum": 1,
+                            "managedLedgerMaxMarkDeleteRate": 1.0});
+    assert_eq!(shown(&broker, applied).await, Some(by_default.clone()), "as this broker is configured");
+    for path in ["/namespaces/public/default/persistence", "/persistent/public/default/t/persistence"] {
+        for (ensemble, write, ack, reason) in refused {
+            broker.rows(&[("POST", path, &copies(ensemble, write, ack).to_string(), 400, reason)]).await;
+        }
+        broker
+            .rows(&[
+                ("POST", path, "null", 400, "persistence policies should not be null"),
+                ("POST", path, "{}", 204, ""),
+                ("POST", path, &copies(5, 5, 5).to_string(), 204, ""),
+            ])
+            .await;
+        assert_eq!(shown(&broker, applied).await, Some(copies(5, 5, 5)));
+        broker.rows(&[("DELETE", path, "", 204, "")]).await;
+    }
+    assert_eq!(shown(&broker, applied).await, Some(by_default));
+}
