@@ -115,6 +115,24 @@ def a_namespace_shows_its_policies_under_their_names_in_its_json(stage):
     assert (shown["message_ttl_in_seconds"], shown["max_producers_per_topic"]) == (30, 3)
 
 
+def a_namespace_has_no_more_topics_than_it_says(stage):
+    namespace = stage.namespace("policies")
+    stage.ask("POST", f"namespaces/{namespace}/maxTopicsPerNamespace", 3)
+    plain = stage.topic("plain", namespace)
+    stage.ask("PUT", page(plain))
+    parted = stage.partitioned("parted", 2, namespace=namespace)
+    for name, count, code in [("", None, 409), ("partitions", 1, 412)]:
+        error = refused(Refused, stage.ask, "PUT", page(stage.topic("more", namespace), name), count)
+        assert (error.code, error.reason) == (code, "Exceed maximum number of topics in namespace."), error
+    more = stage.topic("more", namespace)
+    refused(pulsar.NotAllowedError, stage.client.create_producer, more)
+    refused(pulsar.NotAllowedError, stage.subscribe, more)
+    for there in (plain, parted, stage.topic("not-counted", namespace, domain="non-persistent")):
+        stage.client.create_producer(there).close()
+    stage.ask("DELETE", page(plain))
+    stage.client.create_producer(more).close()
+
+
 def messages_are_kept_as_often_as_their_namespace_says_or_not_at_all(stage):
     """Wherever this is shown, there are fewer than five bookies."""
     namespace = stage.namespace("policies")

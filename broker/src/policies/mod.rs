@@ -29,7 +29,7 @@ pub(crate) use permissions::{Grant, grant, permissions};
 pub(crate) use plain::{property, set_property};
 pub(crate) use quotas::{QuotaAction, QuotaKind, Quotas, set_quota};
 pub(crate) use retention::Retention;
-pub(crate) use rows::AutoTopics;
+pub(crate) use rows::{AutoTopics, topics_max};
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
 pub(crate) use table::{LevelPage, Policy, Unset, Verb, of_new_namespace, shown_of_namespace, table};
 pub(crate) use terms::{DelayTerms, Terms};

@@ -111,6 +111,7 @@ const TYPES: LevelPage = LevelPage { unset: Unset::Json("[]"), ..USUAL };
 const QUOTAS: LevelPage = LevelPage { unset: Unset::Json("{}"), ..NUMBER };
 const TTL: LevelPage = LevelPage { parameter: Some("messageTTL"), ..USUAL };
 
+const TOPICS_MAX: &str = "max_topics_per_namespace";
 pub(super) const PERSISTENCE: &str = "persistence";
 pub(super) const MESSAGE_SIZE: &str = "max_message_size";
 const MESSAGE_SIZE_BOUNDS: &str = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the \
@@ -232,7 +233,7 @@ pub(super) static PLAIN: [Policy; 48] = [
     ),
     of_namespace!(
         "maxTopicsPerNamespace",
-        "max_topics_per_namespace",
+        TOPICS_MAX,
         LevelPage { missing: Missing::Policies, unset: Unset::Json("0"), ..NUMBER },
         |value| whole(value, INT, 0, "maxTopicsPerNamespace must be 0 or more")
     ),
@@ -373,6 +374,11 @@ pub(super) static APART: [Policy; 8] = [
         |value| one_of(value, &["None", "Prefix"])
     ),
 ];
+
+/// How many stored topics a namespace may have, as `record` says. `None` is no limit.
+pub(crate) fn topics_max(record: &PoliciesRecord) -> Option<u64> {
+    plain::get(record, TOPICS_MAX).as_u64().filter(|max| 0 < *max)
+}
 
 /// What a namespace says of topics that clients use before anybody made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

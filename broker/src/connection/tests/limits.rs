@@ -136,6 +136,27 @@ async fn kinds_and_whether_subscriptions_come_to_be() {
 }
 
 #[tokio::test]
+async fn topics() {
+    let broker = Broker::start().await;
+    broker.of_namespace(&[("max_topics_per_namespace", json!(1))]).await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    let text = "Exceed maximum number of topics in namespace.";
+    let new = "persistent://public/default/new";
+    let request_id = client.request_id();
+    client.send(CommandProducer { topic: new.into(), producer_id: 2, request_id, ..Default::default() }).await;
+    assert_eq!(client.expect_error(request_id, ServerError::NotAllowedError).await, text);
+    let (mut command, request_id) = (subscription_command("s", SubType::Shared, 1), client.request_id());
+    (command.topic, command.request_id) = (new.into(), request_id);
+    client.send(command).await;
+    assert_eq!(client.expect_error(request_id, ServerError::NotAllowedError).await, text);
+    client.subscribed("s", SubType::Shared, 2).await; // What is there is there.
+    broker.of_namespace(&[("max_topics_per_namespace", json!(2))]).await;
+    client.producer(new, 2).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn sizes_of_messages() {
     let broker = Broker::start().await;
     let mut client = broker.client().await;

@@ -451,3 +451,30 @@ async fn copies_are_as_many_as_make_sense() {
     }
     assert_eq!(shown(&broker, applied).await, Some(by_default));
 }
+
+#[tokio::test]
+async fn a_namespace_takes_no_more_topics_than_it_says() {
+    let broker = broker().await;
+    let limit = "/namespaces/public/default/maxTopicsPerNamespace";
+    let at = |rest: &str| format!("/persistent/public/default/{rest}");
+    let too_many = "Exceed maximum number of topics in namespace.";
+    broker
+        .rows(&[
+            ("POST", limit, "3", 204, ""),
+            ("PUT", &at("a"), "", 204, ""),
+            ("PUT", &at("p/partitions"), "2", 204, ""),
+            ("PUT", &at("a"), "", 409, "This topic already exists"),
+            ("PUT", &at("p/partitions"), "2", 412, too_many),
+            ("PUT", &at("b"), "", 409, too_many),
+            ("PUT", &at("q/partitions"), "1", 412, too_many),
+            ("PUT", "/non-persistent/public/default/n", "", 204, ""),
+            ("PUT", "/non-persistent/public/default/np/partitions", "1", 412, too_many),
+            ("DELETE", &at("a"), "", 204, ""),
+            ("PUT", &at("b"), "", 204, ""),
+            ("POST", &at("p/partitions"), "3", 204, ""), // As Apache Pulsar.
+            ("PUT", &at("c"), "", 409, too_many),
+            ("POST", limit, "0", 204, ""),
+            ("PUT", &at("c"), "", 204, ""),
+        ])
+        .await;
+}
