@@ -2,6 +2,7 @@
 //! the walk called by hand and the clock moved.
 mod backlog;
 mod compaction;
+mod heed;
 mod tiering;
 mod unused;
 

@@ -123,6 +123,20 @@ final class Policies {
         }
     }
 
+    public static void aMessageThatIsToWaitTooLongIsRefused(Stage stage) throws Exception {
+        String topic = stage.topic("delay");
+        try (Producer<String> producer = stage.producing(topic).create()) {
+            producer.send("before");
+            stage.admin.topicPolicies().setDelayedDeliveryPolicy(topic,
+                    DelayedDeliveryPolicies.builder().active(true).tickTime(1000).maxDeliveryDelayInMillis(5000).build());
+            Stage.Doing late = () -> producer.newMessage().value("late").deliverAfter(6, TimeUnit.SECONDS).send();
+            Stage.eventually("the policy counts for who is there", () -> isRefused(late));
+            String text = Stage.refused(PulsarClientException.NotAllowedException.class, late).getMessage();
+            Stage.that(text.contains("Exceeds max allowed delivery delay of 5000 milliseconds"), text);
+            producer.newMessage().value("in time").deliverAfter(4, TimeUnit.SECONDS).send();
+        }
+    }
+
     private static boolean isRefused(Producer<String> producer, String content) throws Exception {
         return isRefused(() -> producer.send(content));
     }
