@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::Moving;
 use crate::offload::Location;
+use crate::policies::OfBroker;
 use crate::upkeep::Defaults;
 
 /// The broker's configuration. The file `deploy/broker.toml` equals the defaults, so deleting it changes nothing.
@@ -121,6 +122,11 @@ impl Config {
     #[must_use]
     pub fn repairs(&self) -> RepairLimits {
         RepairLimits { bytes_per_second: self.repair_bytes_per_s.0, ..RepairLimits::default() }
+    }
+
+    /// What bounds policies, and counts where they say nothing.
+    pub(crate) fn of_broker(&self) -> OfBroker {
+        OfBroker { message_bytes_max: self.message_bytes_max.0, quorum: self.quorum() }
     }
 
     /// Where ledgers move, and when, unless a policy says something else.

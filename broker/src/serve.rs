@@ -260,7 +260,7 @@ pub(crate) fn assemble(config: Config, house: House, ownership: Ownership) -> As
         producer_prefix: format!("{}-{short}", config.cluster),
         clock: house.clock.clone(),
     });
-    let policies = Policies::new(Arc::clone(&house.metadata));
+    let policies = Policies::new(Arc::clone(&house.metadata), config.of_broker());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), house.clock.clone());
     let schemas = Schemas::new(Arc::clone(&house.metadata), house.clock.clone());
     let rooms = Rooms { topics: topics.clone(), policies: policies.clone(), schemas: schemas.clone() };

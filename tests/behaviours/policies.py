@@ -61,6 +61,12 @@ def what_is_impossible_is_refused_with_a_reason(stage):
             "Bookkeeper Ensemble (2) >= WriteQuorum (5) >= AckQuorum (2)",
         ),
         (
+            "persistence",
+            {"bookkeeperEnsemble": 6, "bookkeeperWriteQuorum": 2, "bookkeeperAckQuorum": 2},
+            400,
+            "Bookkeeper-Ensemble must be <= 5 and > 0.",
+        ),
+        (
             "autoTopicCreation",
             {"allowAutoTopicCreation": True, "topicType": "partitioned"},
             412,
@@ -107,6 +113,51 @@ def a_namespace_shows_its_policies_under_their_names_in_its_json(stage):
     assert stage.ask("GET", f"namespaces/{namespace}/messageTTL") == 30
     shown = stage.ask("GET", f"namespaces/{namespace}")
     assert (shown["message_ttl_in_seconds"], shown["max_producers_per_topic"]) == (30, 3)
+
+
+def a_namespace_has_no_more_topics_than_it_says(stage):
+    namespace = stage.namespace("policies")
+    stage.ask("POST", f"namespaces/{namespace}/maxTopicsPerNamespace", 3)
+    plain = stage.topic("plain", namespace)
+    stage.ask("PUT", page(plain))
+    parted = stage.partitioned("parted", 2, namespace=namespace)
+    for name, count, code in [("", None, 409), ("partitions", 1, 412)]:
+        error = refused(Refused, stage.ask, "PUT", page(stage.topic("more", namespace), name), count)
+        assert (error.code, error.reason) == (code, "Exceed maximum number of topics in namespace."), error
+    more = stage.topic("more", namespace)
+    refused(pulsar.NotAllowedError, stage.client.create_producer, more)
+    refused(pulsar.NotAllowedError, stage.subscribe, more)
+    for there in (plain, parted, stage.topic("not-counted", namespace, domain="non-persistent")):
+        stage.client.create_producer(there).close()
+    stage.ask("DELETE", page(plain))
+    stage.client.create_producer(more).close()
+
+
+def messages_are_kept_as_often_as_their_namespace_says_or_not_at_all(stage):
+    """Wherever this is shown, there are fewer than five bookies."""
+    namespace = stage.namespace("policies")
+    topic, copies = stage.topic("copies", namespace), f"namespaces/{namespace}/persistence"
+    names = ("bookkeeperEnsemble", "bookkeeperWriteQuorum", "bookkeeperAckQuorum")
+    stage.ask("POST", copies, {name: 5 for name in names})
+
+    def publish():
+        producer = stage.client.create_producer(topic, batching_enabled=False, send_timeout_millis=3000)
+        producer.send(b"x")
+
+    client = stage.another_client(operation_timeout_seconds=3)
+    stage.client.close()
+    stage.client = client
+    refused(pulsar.Timeout, publish)
+    stage.ask("POST", copies, {name: 1 for name in names})
+    stage.eventually(lambda: _does(publish))
+
+
+def _does(work):
+    try:
+        work()
+    except pulsar.PulsarException:
+        return False
+    return True
 
 
 def a_namespace_says_what_becomes_of_topics_that_nobody_made(stage):

@@ -73,7 +73,7 @@ fn topic(error: &TopicError) -> ServerError {
 fn namespace(error: &NamespaceError) -> ServerError {
     match error {
         NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => ServerError::TopicNotFound,
-        NamespaceError::NotAllowed(_) => ServerError::NotAllowedError,
+        NamespaceError::NotAllowed(_) | NamespaceError::TooManyTopics => ServerError::NotAllowedError,
         _ => ServerError::ServiceNotReady,
     }
 }

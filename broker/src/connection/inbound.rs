@@ -9,8 +9,8 @@ use proto::pulsar::{BaseCommand, CommandAck, CommandFlow, CommandPong, CommandSe
 use super::consumer::ConsumerSlot;
 use super::producer::ProducerSlot;
 use super::session::{Closed, Session};
+use crate::heed::Heeded;
 use crate::outbox::Serial;
-use crate::policies::DelayTerms;
 use crate::subscription::{ConsumerEvent, SubscriptionHandle};
 use crate::topic::{Publish, Refusal, Stamp, TopicHandle};
 
@@ -178,7 +178,7 @@ impl Session {
             None => return Err(Closed::Protocol("SEND for a producer that does not exist")),
         };
         let bytes = rest.len();
-        let (entry, stamp) = match check(send, rest, encrypted, || topic.heeded().terms().delays) {
+        let (entry, stamp) = match check(send, rest, encrypted, topic.heeded()) {
             Ok((entry, stamp)) => (Ok(entry), stamp),
             Err(refusal) => (Err(refusal), Stamp::default()),
         };
@@ -198,19 +198,14 @@ impl Session {
 }
 
 /// How long a message may wait at most, when it is to wait longer.
-fn too_late(head: &EntryHead, delays: impl FnOnce() -> DelayTerms) -> Option<u64> {
+fn too_late(head: &EntryHead, heeded: &Heeded) -> Option<u64> {
     let delay = head.due()?.saturating_sub(head.publish_time);
-    let terms = delays();
+    let terms = heeded.terms().delays;
     terms.max_ms.filter(|max_ms| terms.active && *max_ms < delay)
 }
 
 /// Whether an entry may be stored, and what it says of its origin.
-fn check(
-    send: &CommandSend,
-    entry: Bytes,
-    encrypted: bool,
-    delays: impl FnOnce() -> DelayTerms,
-) -> Result<(Bytes, Stamp), Refusal> {
+fn check(send: &CommandSend, entry: Bytes, encrypted: bool, heeded: &Heeded) -> Result<(Bytes, Stamp), Refusal> {
     let refusal = |error, text: &str| Refusal { error, text: text.into() };
     if send.txnid_least_bits() != 0 || send.txnid_most_bits() != 0 {
         return Err(refusal(ServerError::NotAllowedError, "Transactions are not enabled."));
@@ -223,7 +218,10 @@ fn check(
         Ok(head) if encrypted && head.encryption_keys.is_empty() => {
             Err(refusal(ServerError::MetadataError, "Messages must be encrypted"))
         }
-        Ok(head) => match too_late(&head, delays) {
+        Ok(_) if !send.is_chunk() && heeded.is_too_large(entry.len()) => {
+            Err(refusal(ServerError::NotAllowedError, "Exceed maximum message size"))
+        }
+        Ok(head) => match too_late(&head, heeded) {
             Some(max_ms) => {
                 let text = format!("Exceeds max allowed delivery delay of {max_ms} milliseconds");
                 Err(refusal(ServerError::NotAllowedError, &text))

@@ -29,7 +29,8 @@ pub(super) fn of_namespaces() -> Routes {
         let set = move |State(pages): State<Pages>, Path(path): Path<NamespaceParts>, body: Bytes| async move {
             let value = given(&page, &body)?;
             let level = namespace_level(&path)?;
-            let changed = pages.context.policies.change(&level, |record| policy.set(record, &value)).await;
+            let policies = &pages.context.policies;
+            let changed = policies.change(&level, |record| policy.set(record, &value, policies.of_broker())).await;
             changed.map_err(|error| of_namespace(error, page.missing.text()))?;
             Ok::<_, Refusal>(changed_as(&page))
         };
@@ -69,7 +70,8 @@ pub(super) fn of_topics() -> Routes {
                 Some(name) => parameter(&uri, name),
                 None => given(&page, &body)?,
             };
-            change_of_topic(&pages, &path, &query, |record| policy.set(record, &value)).await?;
+            let of_broker = pages.context.policies.of_broker();
+            change_of_topic(&pages, &path, &query, |record| policy.set(record, &value, of_broker)).await?;
             Ok::<_, Refusal>(changed_as(&page))
         };
         let clear = move |State(pages): State<Pages>, Path(path): Path<TopicParts>, query: Query<Asked>| async move {

@@ -67,6 +67,7 @@ impl From<NamespaceError> for Refusal {
         match error {
             NamespaceError::NamespaceNotFound | NamespaceError::TopicNotFound(_) => Self::not_found(error.to_string()),
             NamespaceError::NotAllowed(_) => Self::new(StatusCode::PRECONDITION_FAILED, error.to_string()),
+            NamespaceError::TooManyTopics => Self::new(StatusCode::CONFLICT, error.to_string()),
             NamespaceError::Metadata(error) => error.into(),
         }
     }
@@ -77,7 +78,7 @@ impl From<ChangeError> for Refusal {
         let status = match &error {
             ChangeError::NotFound(_) => StatusCode::NOT_FOUND,
             ChangeError::Conflict(_) => StatusCode::CONFLICT,
-            ChangeError::Invalid(_) => StatusCode::PRECONDITION_FAILED,
+            ChangeError::Invalid(_) | ChangeError::TooManyTopics => StatusCode::PRECONDITION_FAILED,
             ChangeError::Forbidden(_) => StatusCode::FORBIDDEN,
             ChangeError::PartitionCount(_) => StatusCode::NOT_ACCEPTABLE,
             ChangeError::FewerPartitions { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -118,8 +118,8 @@ pub(super) async fn create(
     if pages.is_there(&topic).await? {
         return Err(exists());
     }
-    match namespaces.may_create(&topic).await {
-        Ok(()) | Err(NamespaceError::TopicNotFound(_)) => {} // The latter: not by itself, but this is no such case.
+    match namespaces.may_be_made(&topic).await {
+        Ok(()) => {}
         Err(NamespaceError::NotAllowed(_)) => return Err(partition_of_nothing(&topic)),
         Err(error) => return Err(error.into()),
     }

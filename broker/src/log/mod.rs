@@ -37,7 +37,7 @@ pub(crate) use compactor::{Compactor, Rewrite};
 pub(crate) use load::{Loaded, create, delete, load};
 pub(crate) use offload::{Fate, Moving, OffloadError, Offloader, fate, free_due, next_due, offload_asked, offload_due};
 pub(crate) use reader::{LogReader, StoredEntry};
-pub(crate) use record::{List, RecordOwner};
+pub(crate) use record::{List, RecordOwner, Replication};
 pub(crate) use tier::{ObjectTier, chain_of};
 pub(crate) use trim::{Keep, Trimmer, roll_due, trimmable};
 
@@ -48,7 +48,7 @@ pub(crate) struct LogContext {
     pub metadata: Arc<dyn MetadataStore>,
     /// Where entries go.
     pub ledgers: Arc<dyn Ledgers>,
-    /// Of every new ledger.
+    /// Of new ledgers, unless [`Replication`] says something else.
     pub policy: QuorumPolicy,
     /// When a ledger is followed by the next.
     pub rollover: Rollover,

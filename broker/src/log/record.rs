@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{Above, LedgerError, LedgerWriter, Sealed};
+use ledger::{Above, LedgerError, LedgerWriter, QuorumPolicy, Sealed};
 use metadata::{Expect, MetadataStore, Operation, Record, Transaction, Version};
+use parking_lot::Mutex as BlockingMutex;
 use prost::Message;
 use proto::records::{DeleteObjects, Intent, TopicRecord, intent};
 use proto::{LedgerId, TopicName, keys};
@@ -52,6 +53,21 @@ pub(crate) enum List {
     Compacted,
 }
 
+/// How many copies the next ledgers of a topic's entries have. A lock and not a message: it is read when a ledger is made.
+#[derive(Debug, Default)]
+pub(crate) struct Replication(BlockingMutex<Option<QuorumPolicy>>);
+
+impl Replication {
+    /// From now on so many. `None`: as many as the broker is configured for.
+    pub(crate) fn set(&self, policy: Option<QuorumPolicy>) {
+        *self.0.lock() = policy;
+    }
+
+    fn or(&self, of_broker: QuorumPolicy) -> QuorumPolicy {
+        self.0.lock().unwrap_or(of_broker)
+    }
+}
+
 /// Changes the record of one load of a topic. Cheap to clone.
 ///
 /// Every change expects the version that the last one left, so that whoever loads the topic later ends all changes of this load.
@@ -65,6 +81,7 @@ struct Shared {
     context: LogContext,
     topic: TopicName,
     key: String,
+    replication: Arc<Replication>,
     /// An asynchronous lock and not a task: two rare users (a roll, a new cursor ledger) take turns for a whole transaction,
     /// and an idle topic must not cost a task.
     held: Mutex<Held>,
@@ -89,7 +106,8 @@ impl RecordOwner {
         record.epoch += 1;
         record.loaded_by = context.start.to_string();
         let held = Held { record: record.clone(), version: found.version, noted: false, in_doubt: false };
-        let shared = Shared { context: context.clone(), topic: topic.clone(), key, held: Mutex::new(held) };
+        let (context, topic, replication) = (context.clone(), topic.clone(), Arc::default());
+        let shared = Shared { context, topic, key, replication, held: Mutex::new(held) };
         let owner = Self { shared: Arc::new(shared) };
         owner.change(&[], |_| ()).await?;
         Ok(owner)
@@ -215,7 +233,10 @@ impl RecordOwner {
         held.in_doubt = true;
         let ledgers = &context.ledgers;
         let created = match list {
-            List::Entries | List::Compacted => ledgers.create(ledger, context.policy, &owner, vec![listing]).await,
+            List::Entries | List::Compacted => {
+                let policy = self.shared.replication.or(context.policy);
+                ledgers.create(ledger, policy, &owner, vec![listing]).await
+            }
             // Acknowledgements are what frees space.
             List::Cursors => ledgers.create_urgent(ledger, context.policy, &owner, vec![listing]).await,
         };
@@ -261,6 +282,11 @@ impl RecordOwner {
                 Err(error) => tracing::debug!(%topic, %ledger, %error, "a ledger cannot be sealed yet"),
             }
         }
+    }
+
+    /// How many copies its next ledgers have: for whoever hears of policies.
+    pub(crate) fn replication(&self) -> Arc<Replication> {
+        self.shared.replication.clone()
     }
 
     /// Whose record it is.

@@ -25,6 +25,8 @@ pub(crate) use topics::is_system_topic;
 use crate::Clock;
 use listing::Listings;
 
+const TOO_MANY_TOPICS: &str = "Exceed maximum number of topics in namespace.";
+
 /// Why a client's topic is refused. The texts are those of Apache Pulsar: tools compare them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NamespaceError {
@@ -37,6 +39,9 @@ pub(crate) enum NamespaceError {
     /// A broker that may not create topics by itself, or a partition outside its parent's count.
     #[error("{0} must not be created by itself")]
     NotAllowed(TopicName),
+    /// The namespace has as many as its policy allows: delete some, or raise it.
+    #[error("{TOO_MANY_TOPICS}")]
+    TooManyTopics,
     /// Ask again.
     #[error("metadata: {0}")]
     Metadata(#[from] Error),
@@ -57,6 +62,9 @@ pub(crate) enum ChangeError {
     /// The tenant may not use this cluster.
     #[error("{0}")]
     Forbidden(String),
+    /// The namespace has as many topics as its policy allows.
+    #[error("{TOO_MANY_TOPICS}")]
+    TooManyTopics,
     /// A topic has at least one partition and not too many.
     #[error("{0}")]
     PartitionCount(String),

@@ -66,6 +66,39 @@ async fn only_partitions_inside_their_parents_count_come_into_being() {
 }
 
 #[tokio::test]
+async fn a_namespace_has_no_more_topics_than_it_says() {
+    let namespaces = namespaces(true).await;
+    let default: NamespaceName = "public/default".parse().unwrap();
+    let max = async |max: &str| {
+        let three = r#"{"allowAutoTopicCreation":true,"topicType":"partitioned","defaultNumPartitions":3}"#;
+        let policies = [("max_topics_per_namespace", max), ("autoTopicCreationOverride", three)];
+        let plain = policies.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let record = proto::records::PoliciesRecord { plain, ..Default::default() }.encode_to_vec();
+        use metadata::{Expect, MetadataStoreExt};
+        namespaces.metadata.put(proto::keys::namespace_policies(&default), record, Expect::Any).await.unwrap();
+    };
+    max("5").await;
+    store_topic(&namespaces, "plain").await;
+    store_topic(&namespaces, "__change_events").await; // Nobody has made it.
+    namespaces.create_partitioned(&topic("parted"), 3, []).await.unwrap();
+    assert!(matches!(namespaces.create_partitioned(&topic("other"), 2, []).await, Err(ChangeError::TooManyTopics)));
+    let may = async |name: &str| namespaces.may_create(&topic(name)).await;
+    assert!(may("last").await.is_ok());
+    store_topic(&namespaces, "last").await;
+    for made in ["new", "public/default/new"] {
+        assert!(matches!(may(made).await, Err(NamespaceError::TooManyTopics)), "{made}");
+    }
+    for counted in ["parted-partition-2", "__change_events", "non-persistent://public/default/new"] {
+        assert!(may(counted).await.is_ok(), "{counted}");
+    }
+    let auto = namespaces.partition_metadata(&topic("auto"), true).await;
+    assert!(matches!(auto, Err(NamespaceError::TooManyTopics)), "{auto:?}");
+    max("0").await;
+    assert!(may("new").await.is_ok(), "0 is no limit");
+    assert_eq!(namespaces.partition_metadata(&topic("auto"), true).await.ok(), Some(3));
+}
+
+#[tokio::test]
 async fn all_partitions_are_listed_as_soon_as_their_parent_is_made() {
     let namespaces = namespaces(true).await;
     store_topic(&namespaces, "b").await;

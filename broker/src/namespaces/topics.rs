@@ -42,6 +42,7 @@ impl Namespaces {
                 match self.create_partitioned(topic, partitions, []).await {
                     Ok(()) => Ok(partitions),
                     Err(ChangeError::Metadata(error)) => Err(error.into()),
+                    Err(ChangeError::TooManyTopics) => Err(NamespaceError::TooManyTopics),
                     Err(_) => self.partitions(topic).await, // Somebody else was quicker.
                 }
             }
@@ -52,16 +53,32 @@ impl Namespaces {
 
     /// What becomes of topics that nobody made: as the namespace says, else as the broker does.
     async fn auto_topics(&self, namespace: &NamespaceName) -> Result<AutoTopics, Error> {
-        let record = self.read::<PoliciesRecord>(&keys::namespace_policies(namespace)).await?;
-        Ok(match record.map_or(AutoTopics::Unset, |(record, _)| AutoTopics::of(&record)) {
+        Ok(match AutoTopics::of(&self.policies(namespace).await?) {
             AutoTopics::Unset if self.auto_create => AutoTopics::Made { partitions: None },
             AutoTopics::Unset => AutoTopics::Refused,
             set => set,
         })
     }
 
+    async fn policies(&self, namespace: &NamespaceName) -> Result<PoliciesRecord, Error> {
+        let found = self.read::<PoliciesRecord>(&keys::namespace_policies(namespace)).await?;
+        Ok(found.map(|(record, _)| record).unwrap_or_default())
+    }
+
     /// Whether `topic` may come into being because a client uses it.
     pub(crate) async fn may_create(&self, topic: &TopicName) -> Result<(), NamespaceError> {
+        self.may_be_made(topic).await?;
+        if self.is_partition(topic).await? {
+            return Ok(());
+        }
+        match self.auto_topics(topic.namespace()).await? {
+            AutoTopics::Made { .. } => Ok(()),
+            AutoTopics::Refused | AutoTopics::Unset => Err(NamespaceError::TopicNotFound(topic.clone())),
+        }
+    }
+
+    /// Whether `topic` may come into being at all.
+    pub(crate) async fn may_be_made(&self, topic: &TopicName) -> Result<(), NamespaceError> {
         self.require_namespace(topic.namespace()).await?;
         if self.is_partition(topic).await? {
             return Ok(());
@@ -69,10 +86,20 @@ impl Namespaces {
         if topic.partition().is_some() || 0 < self.partitions(topic).await? {
             return Err(NamespaceError::NotAllowed(topic.clone()));
         }
-        match self.auto_topics(topic.namespace()).await? {
-            AutoTopics::Made { .. } => Ok(()),
-            AutoTopics::Refused | AutoTopics::Unset => Err(NamespaceError::TopicNotFound(topic.clone())),
+        let counts = topic.domain() == Domain::Persistent;
+        if !counts || self.has_room(topic, 1).await? { Ok(()) } else { Err(NamespaceError::TooManyTopics) }
+    }
+
+    /// Whether a namespace may have so many more, which are `topic` or its partitions. Only those that are stored are there to be counted;
+    /// and as in Apache Pulsar, those that are made at the same moment do not know of one another.
+    async fn has_room(&self, topic: &TopicName, more: u32) -> Result<bool, NamespaceError> {
+        let namespace = topic.namespace();
+        let Some(max) = policies::topics_max(&self.policies(namespace).await?) else { return Ok(true) };
+        if is_system_topic(topic.local()) {
+            return Ok(true);
         }
+        let there = self.topics(namespace).await?.iter().filter(|there| !is_system_topic(there)).count();
+        Ok(there as u64 + u64::from(more) <= max)
     }
 
     /// Whether `topic` is one of the partitions that its parent has.
@@ -154,6 +181,7 @@ impl Namespaces {
         let namespace = keys::namespace(topic.namespace());
         let found = self.read::<NamespaceRecord>(&namespace).await?;
         let (_, found) = found.ok_or_else(|| ChangeError::NotFound("Namespace not found".into()))?;
+        self.require_room(topic, partitions).await?;
         let properties = properties.into_iter().collect();
         let record = PartitionedTopicRecord { partitions, properties, created_at: self.clock.now_ms() };
         let mut operations = vec![
@@ -167,6 +195,15 @@ impl Namespaces {
             Ok(_) => Ok(()),
             Err(Error::Conflict { .. }) => Err(ChangeError::Conflict("This topic already exists".into())),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn require_room(&self, topic: &TopicName, more: u32) -> Result<(), ChangeError> {
+        match self.has_room(topic, more).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ChangeError::TooManyTopics),
+            Err(NamespaceError::Metadata(error)) => Err(error.into()),
+            Err(error) => Err(ChangeError::NotFound(error.to_string())),
         }
     }
 

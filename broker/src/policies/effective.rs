@@ -9,7 +9,7 @@ use proto::records::{self, OffloadPolicy, PoliciesRecord};
 use proto::{NamespaceName, TopicName, keys};
 use serde_json::Value;
 
-use super::{Inactivity, Limits, Policies, Quotas, Retention, Terms, offload, plain};
+use super::{Inactivity, Limits, OfBroker, Policies, Quotas, Retention, Terms, offload, plain};
 
 /// A policies record as it was read: of nothing set, the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +43,7 @@ impl Kept {
 pub(crate) struct Effective {
     topic: Kept,
     namespace: Kept,
+    pub(super) of_broker: OfBroker,
     /// Changes that were seen before it was read.
     seen: u64,
 }
@@ -125,6 +126,7 @@ impl Effective {
 #[derive(Debug, Clone)]
 pub(crate) struct OfNamespace {
     namespace: Kept,
+    of_broker: OfBroker,
     seen: u64,
     topics: BTreeMap<Key, Result<Kept, Error>>,
 }
@@ -143,7 +145,8 @@ impl OfNamespace {
             Some(kept) => kept.clone()?,
             None => Kept::nothing(key),
         };
-        Ok(Effective { topic, namespace: self.namespace.clone(), seen: self.seen })
+        let (of_broker, seen) = (self.of_broker, self.seen);
+        Ok(Effective { topic, namespace: self.namespace.clone(), of_broker, seen })
     }
 }
 
@@ -153,7 +156,7 @@ impl Policies {
         let seen = self.seen.load(Ordering::Relaxed);
         let namespace = self.kept(keys::namespace_policies(topic.namespace()).into()).await?;
         let topic = self.kept(keys::topic_policies(&topic.partitioned()).into()).await?;
-        Ok(Effective { topic, namespace, seen })
+        Ok(Effective { topic, namespace, of_broker: self.of_broker, seen })
     }
 
     /// What counts for the topics of a namespace now, however many they are. What cannot be read of one topic is an error for that
@@ -163,7 +166,7 @@ impl Policies {
         let kept = self.kept(keys::namespace_policies(namespace).into()).await?;
         let found = self.metadata.list_all(&keys::policies_of_topics(namespace)).await?;
         let topics = found.iter().map(|record| (record.key.clone(), Kept::read(record.key.clone(), Some(record))));
-        Ok(OfNamespace { namespace: kept, seen, topics: topics.collect() })
+        Ok(OfNamespace { namespace: kept, of_broker: self.of_broker, seen, topics: topics.collect() })
     }
 
     pub(super) async fn kept(&self, key: Key) -> Result<Kept, Error> {

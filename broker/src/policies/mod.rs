@@ -14,12 +14,14 @@ mod retention;
 mod rows; // to all of them,
 mod table;
 
-mod effective; // what counts of them for a topic,
+mod broker; // what counts of them for a topic,
+mod effective;
 mod inactivity;
 mod limits;
 mod store;
 mod terms; // and where they are kept.
 
+pub(crate) use broker::OfBroker;
 pub(crate) use effective::{Effective, OfNamespace};
 pub(crate) use inactivity::Inactivity;
 pub(crate) use limits::Limits;
@@ -27,7 +29,7 @@ pub(crate) use permissions::{Grant, grant, permissions};
 pub(crate) use plain::{clusters, property, set_clusters, set_property};
 pub(crate) use quotas::{Quota, QuotaAction, QuotaKind, Quotas, set_quota};
 pub(crate) use retention::Retention;
-pub(crate) use rows::AutoTopics;
+pub(crate) use rows::{AutoTopics, topics_max};
 pub(crate) use store::{Level, PoliciesError, forget_namespace, forget_topic, keep_for_namespace};
 pub(crate) use table::{LevelPage, Policy, Unset, Verb, of_new_namespace, shown_of_namespace, table};
 pub(crate) use terms::{DelayTerms, Terms};
@@ -52,6 +54,7 @@ pub(crate) enum PolicyError {
 #[derive(Debug, Clone)]
 pub(crate) struct Policies {
     metadata: Arc<dyn MetadataStore>,
+    of_broker: OfBroker,
     /// Changes that were seen: what was read before one and what was read after it can be told apart.
     seen: Arc<AtomicU64>,
 }

@@ -179,6 +179,9 @@ pub(super) fn auto_topics(value: &Value) -> Result<Value, PolicyError> {
     refused(&format!("Invalid configuration for autoTopicCreationOverride. the detail is {problem}"))
 }
 
+/// As in Apache Pulsar.
+const COPIES_MAX: i64 = 5;
+
 pub(super) fn persistence(value: &Value) -> Result<Value, PolicyError> {
     let malformed = |text: String| Err(PolicyError::Malformed(text));
     let fields = [
@@ -194,7 +197,12 @@ pub(super) fn persistence(value: &Value) -> Result<Value, PolicyError> {
     let number = |name: &str| read[name].as_i64().unwrap_or(0);
     let (ensemble, write, ack) =
         (number("bookkeeperEnsemble"), number("bookkeeperWriteQuorum"), number("bookkeeperAckQuorum"));
-    if ensemble < write || write < ack || ack < 1 {
+    for (name, number) in [("Ensemble", ensemble), ("WriteQuorum", write), ("AckQuorum", ack)] {
+        if !(1..=COPIES_MAX).contains(&number) {
+            return malformed(format!("Bookkeeper-{name} must be <= {COPIES_MAX} and > 0."));
+        }
+    }
+    if ensemble < write || write < ack {
         return malformed(format!("Bookkeeper Ensemble ({ensemble}) >= WriteQuorum ({write}) >= AckQuorum ({ack})"));
     }
     Ok(read)

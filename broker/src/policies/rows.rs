@@ -3,6 +3,7 @@
 use proto::records::PoliciesRecord;
 use serde_json::{Value, json};
 
+use super::PolicyError;
 use super::inactivity;
 use super::lenient::{INT, LONG};
 use super::permissions;
@@ -36,14 +37,14 @@ const AUTO_UPDATE: [&str; 8] = [
 const NUMBER: LevelPage = LevelPage { body_optional: false, ..USUAL };
 
 macro_rules! row {
-    ($page:literal, $key:literal, $of_namespace:expr, $of_topic:expr, $member:expr, $read:expr, $or:expr) => {
+    ($page:literal, $key:expr, $of_namespace:expr, $of_topic:expr, $member:expr, $read:expr, $or:expr) => {
         Policy {
             page: $page,
             of_namespace: $of_namespace,
             of_topic: $of_topic,
             member: $member,
             set: |record, value| {
-                let read: fn(&Value) -> Result<Value, super::PolicyError> = $read;
+                let read: fn(&Value) -> Result<Value, PolicyError> = $read;
                 plain::put(record, $key, &read(value)?);
                 Ok(())
             },
@@ -60,7 +61,7 @@ macro_rules! row {
 
 /// Of a namespace, shown in its JSON under the name it is kept by.
 macro_rules! of_namespace {
-    ($page:literal, $key:literal, $level:expr, $read:expr) => {
+    ($page:literal, $key:expr, $level:expr, $read:expr) => {
         row!(
             $page,
             $key,
@@ -97,7 +98,7 @@ macro_rules! by_cluster {
 
 /// Of a topic.
 macro_rules! of_topic {
-    ($page:literal, $key:literal, $level:expr, $read:expr, $or:expr) => {
+    ($page:literal, $key:expr, $level:expr, $read:expr, $or:expr) => {
         row!($page, $key, None, Some(LevelPage { remove_at: Some($page), ..$level }), Member::Apart, $read, $or)
     };
 }
@@ -109,6 +110,12 @@ const STRATEGY: LevelPage = LevelPage { verb: Verb::Put, unset: Unset::Json("\"U
 const TYPES: LevelPage = LevelPage { unset: Unset::Json("[]"), ..USUAL };
 const QUOTAS: LevelPage = LevelPage { unset: Unset::Json("{}"), ..NUMBER };
 const TTL: LevelPage = LevelPage { parameter: Some("messageTTL"), ..USUAL };
+
+const TOPICS_MAX: &str = "max_topics_per_namespace";
+pub(super) const PERSISTENCE: &str = "persistence";
+pub(super) const MESSAGE_SIZE: &str = "max_message_size";
+const MESSAGE_SIZE_BOUNDS: &str = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the \
+                                   broker-level";
 
 /// All of them.
 pub(super) static PLAIN: [Policy; 48] = [
@@ -122,15 +129,14 @@ pub(super) static PLAIN: [Policy; 48] = [
         |value| whole(value, INT, 0, "Invalid value for message TTL"),
         json!(0)
     ),
-    of_namespace!("persistence", "persistence", USUAL, plain::persistence),
-    of_topic!(
-        "persistence",
-        "persistence",
-        USUAL,
-        plain::persistence,
-        json!({"bookkeeperEnsemble": 1, "bookkeeperWriteQuorum": 1, "bookkeeperAckQuorum": 1,
-               "managedLedgerMaxMarkDeleteRate": 1.0})
-    ),
+    of_namespace!("persistence", PERSISTENCE, USUAL, plain::persistence),
+    Policy {
+        show_applied: |effective| match effective.plain(PERSISTENCE) {
+            Value::Null => effective.of_broker.persistence(),
+            set => set,
+        },
+        ..of_topic!("persistence", PERSISTENCE, USUAL, plain::persistence, Value::Null)
+    },
     of_namespace!("deduplication", "deduplicationEnabled", NUMBER, flag),
     of_topic!("deduplicationEnabled", "deduplicationEnabled", USUAL, flag, json!(false)),
     fixed!("deduplicationSnapshotInterval", "deduplicationSnapshotIntervalSeconds", POLICIES, |value| {
@@ -227,7 +233,7 @@ pub(super) static PLAIN: [Policy; 48] = [
     ),
     of_namespace!(
         "maxTopicsPerNamespace",
-        "max_topics_per_namespace",
+        TOPICS_MAX,
         LevelPage { missing: Missing::Policies, unset: Unset::Json("0"), ..NUMBER },
         |value| whole(value, INT, 0, "maxTopicsPerNamespace must be 0 or more")
     ),
@@ -338,17 +344,20 @@ pub(super) static APART: [Policy; 9] = [
         show_applied: |effective| json!(Rules::of(effective).strategy.name()),
     },
     row!("schemaValidationEnforced", "schema_validation_enforced", None, Some(OFF), Member::Apart, flag, json!(false)),
-    of_topic!(
-        "maxMessageSize",
-        "max_message_size",
-        LevelPage { unset: Unset::NoContent, ..NUMBER },
-        |value| {
-            let text = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the \
-                        broker-level";
-            whole(value, INT, 0, text)
+    Policy {
+        check: |record, of_broker| {
+            let max = plain::get(record, MESSAGE_SIZE).as_u64();
+            let fits = max.is_none_or(|max| max <= of_broker.message_bytes_max);
+            if fits { Ok(()) } else { Err(PolicyError::Refused(MESSAGE_SIZE_BOUNDS.into())) }
         },
-        Value::Null
-    ),
+        ..of_topic!(
+            "maxMessageSize",
+            MESSAGE_SIZE,
+            LevelPage { unset: Unset::NoContent, ..NUMBER },
+            |value| whole(value, INT, 0, MESSAGE_SIZE_BOUNDS),
+            Value::Null
+        )
+    },
     row!(
         "antiAffinity",
         "anti_affinity_group",
@@ -374,6 +383,11 @@ pub(super) static APART: [Policy; 9] = [
         |value| one_of(value, &["None", "Prefix"])
     ),
 ];
+
+/// How many stored topics a namespace may have, as `record` says. `None` is no limit.
+pub(crate) fn topics_max(record: &PoliciesRecord) -> Option<u64> {
+    plain::get(record, TOPICS_MAX).as_u64().filter(|max| 0 < *max)
+}
 
 /// What a namespace says of topics that clients use before anybody made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

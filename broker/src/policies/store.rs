@@ -7,7 +7,7 @@ use prost::Message;
 use proto::records::PoliciesRecord;
 use proto::{Domain, NamespaceName, TopicName, keys};
 
-use super::{Policies, PolicyError};
+use super::{OfBroker, Policies, PolicyError};
 
 /// Whose policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,13 @@ const ATTEMPTS: usize = 32;
 
 impl Policies {
     /// Keeps policies in `metadata`.
-    pub(crate) fn new(metadata: Arc<dyn MetadataStore>) -> Self {
-        Self { metadata, seen: Arc::default() }
+    pub(crate) fn new(metadata: Arc<dyn MetadataStore>, of_broker: OfBroker) -> Self {
+        Self { metadata, of_broker, seen: Arc::default() }
+    }
+
+    /// What bounds policies.
+    pub(crate) fn of_broker(&self) -> OfBroker {
+        self.of_broker
     }
 
     /// Tells of every policy that changes from now on, by its key.

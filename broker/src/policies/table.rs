@@ -3,7 +3,7 @@ use proto::records::PoliciesRecord;
 use serde_json::{Map, Value, json};
 
 use super::lenient::LONG;
-use super::{Effective, PolicyError, offload, quotas, retention, rows};
+use super::{Effective, OfBroker, PolicyError, offload, quotas, retention, rows};
 
 /// How a page is asked to change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(crate) struct Policy {
     /// Reads a value, refuses what is impossible, and notes it. `null` may mean a value or none.
     pub(super) set: fn(&mut PoliciesRecord, &Value) -> Result<(), PolicyError>,
     /// What besides is refused when a page changes a policy.
-    pub(super) check: fn(&PoliciesRecord) -> Result<(), PolicyError>,
+    pub(super) check: fn(&PoliciesRecord, OfBroker) -> Result<(), PolicyError>,
     pub(super) clear: fn(&mut PoliciesRecord),
     /// As its page shows it. `Null`: not set.
     pub(super) show: fn(&PoliciesRecord) -> Value,
@@ -107,9 +107,14 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// Notes what a page was sent.
-    pub(crate) fn set(&self, record: &mut PoliciesRecord, value: &Value) -> Result<(), PolicyError> {
+    pub(crate) fn set(
+        &self,
+        record: &mut PoliciesRecord,
+        value: &Value,
+        of_broker: OfBroker,
+    ) -> Result<(), PolicyError> {
         (self.set)(record, value)?;
-        (self.check)(record)
+        (self.check)(record, of_broker)
     }
 
     /// Leaves it to the level above.
@@ -140,7 +145,7 @@ pub(super) const USUAL: LevelPage = LevelPage {
 
 const THRESHOLD: LevelPage = LevelPage { verb: Verb::Put, body_optional: false, ..USUAL };
 
-pub(super) fn nothing_more(_: &PoliciesRecord) -> Result<(), PolicyError> {
+pub(super) fn nothing_more(_: &PoliciesRecord, _: OfBroker) -> Result<(), PolicyError> {
     Ok(())
 }
 
@@ -186,7 +191,7 @@ static WITH_FIELDS: [Policy; 5] = [
             record.retention = if value.is_null() { None } else { Some(retention::read(value)?) };
             Ok(())
         },
-        check: |record| {
+        check: |record, _| {
             let text = "Retention Quota must exceed configured backlog quota for namespace.";
             if quotas::fits(record) { Ok(()) } else { Err(PolicyError::Refused(text.into())) }
         },
@@ -209,7 +214,7 @@ static WITH_FIELDS: [Policy; 5] = [
             record.offload = Some(policy);
             Ok(())
         },
-        check: |record| record.offload.as_ref().map_or(Ok(()), offload::check),
+        check: |record, _| record.offload.as_ref().map_or(Ok(()), offload::check),
         clear: |record| record.offload = None,
         show: |record| record.offload.as_ref().map_or(Value::Null, offload::show),
         show_applied: |effective| effective.offload().as_ref().map_or(Value::Null, offload::show),

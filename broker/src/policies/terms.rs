@@ -1,7 +1,10 @@
-//! What a topic heeds while it is used: how fast messages come and go, how long they wait, how many may be unacknowledged.
+//! What a topic heeds while it is used: how large messages may be, how many copies they have, how fast they come and go, how long they
+//! wait, how many may be unacknowledged.
+use ledger::QuorumPolicy;
 use serde_json::Value;
 
 use super::Effective;
+use super::rows::{MESSAGE_SIZE, PERSISTENCE};
 use crate::pace::Speed;
 
 /// What counts for a topic. Changes reach it while it is loaded.
@@ -14,6 +17,10 @@ pub(crate) struct Terms {
     pub(crate) unacked_of_consumer: Option<u64>,
     /// The same for all of them together.
     pub(crate) unacked_of_subscription: Option<u64>,
+    /// Larger messages are refused, but for those in chunks. `None`: the broker's own limit counts.
+    pub(crate) message_bytes_max: Option<u64>,
+    /// Of new ledgers. `None`: as the broker says.
+    pub(crate) replication: Option<QuorumPolicy>,
     /// Of all producers together.
     pub(crate) publish: Speed,
     /// Of all subscriptions together.
@@ -48,6 +55,8 @@ impl Default for Terms {
             delays: DelayTerms::default(),
             unacked_of_consumer: Some(50_000),      // As in Apache Pulsar,
             unacked_of_subscription: Some(200_000), // these two.
+            message_bytes_max: None,
+            replication: None,
             publish: Speed::default(),
             dispatch: Speed::default(),
             subscription_dispatch: Speed::default(),
@@ -80,6 +89,8 @@ impl Terms {
             delays: delays(&plain("delayed_delivery_policies")),
             unacked_of_consumer: unacked("max_unacked_messages_per_consumer", default.unacked_of_consumer),
             unacked_of_subscription: unacked("max_unacked_messages_per_subscription", default.unacked_of_subscription),
+            message_bytes_max: positive(&plain(MESSAGE_SIZE)),
+            replication: replication(&plain(PERSISTENCE)),
             publish: speed("publishMaxMessageRate", "publishThrottlingRateInMsg", "publishThrottlingRateInByte"),
             dispatch: dispatch("topicDispatchRate"),
             subscription_dispatch: dispatch("subscriptionDispatchRate"),
@@ -99,6 +110,14 @@ fn delays(set: &Value) -> DelayTerms {
     }
 }
 
+/// What no page takes, but an earlier version did, is nothing.
+fn replication(set: &Value) -> Option<QuorumPolicy> {
+    let number = |name: &str| set[name].as_u64().and_then(|number| u32::try_from(number).ok());
+    let (ensemble, write) = (number("bookkeeperEnsemble")?, number("bookkeeperWriteQuorum")?);
+    let policy = QuorumPolicy { ensemble, write, ack: number("bookkeeperAckQuorum")? };
+    policy.is_valid().then_some(policy)
+}
+
 fn positive(value: &Value) -> Option<u64> {
     value.as_u64().filter(|number| 0 < *number)
 }
@@ -108,6 +127,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn copies_are_as_many_as_make_sense_together() {
+        let of = |ensemble: i64, write: i64, ack: i64| {
+            let set =
+                json!({"bookkeeperEnsemble": ensemble, "bookkeeperWriteQuorum": write, "bookkeeperAckQuorum": ack});
+            replication(&set)
+        };
+        assert_eq!(of(5, 3, 2), Some(QuorumPolicy { ensemble: 5, write: 3, ack: 2 }));
+        assert_eq!((of(2, 3, 2), of(2, 2, 0), of(-1, -1, -1), of(1000, 1, 1)), (None, None, None, None));
+        assert_eq!(replication(&Value::Null), None);
+    }
 
     #[test]
     fn what_is_set_of_delays_counts_as_a_whole() {

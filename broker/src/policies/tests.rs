@@ -22,7 +22,11 @@ async fn policies() -> (MemoryStore, Policies) {
     let store = MemoryStore::default();
     store.put(keys::namespace(&namespace()), "", Expect::Absent).await.unwrap();
     store.put(keys::topic(&topic("orders")), "", Expect::Absent).await.unwrap();
-    (store.clone(), Policies::new(Arc::new(store)))
+    (store.clone(), Policies::new(Arc::new(store), of_broker()))
+}
+
+fn of_broker() -> OfBroker {
+    crate::Config::default().of_broker()
 }
 
 fn retained(minutes: i64, mebibytes: i64) -> impl Fn(&mut PoliciesRecord) -> Result<(), PolicyError> {
@@ -264,11 +268,11 @@ async fn a_policy_without_a_field_of_its_own_is_overridden_as_all_are() {
     let (of_namespace, of_topic) = (row("maxProducersPerTopic", false), row("maxProducers", true));
     let applied = async || of_topic.show_applied(&policies.effective(&topic("orders")).await.unwrap());
     assert_eq!(applied().await, json!(0));
-    policies.change(&on_namespace(), |record| of_namespace.set(record, &json!("7"))).await.unwrap();
+    policies.change(&on_namespace(), |record| of_namespace.set(record, &json!("7"), of_broker())).await.unwrap();
     assert_eq!(applied().await, json!(7));
-    policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(3))).await.unwrap();
+    policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(3), of_broker())).await.unwrap();
     assert_eq!(applied().await, json!(3));
-    let refused = policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(-1))).await;
+    let refused = policies.change(&on_topic("orders"), |record| of_topic.set(record, &json!(-1), of_broker())).await;
     assert!(
         matches!(refused, Err(PoliciesError::Value(PolicyError::Refused(text))) if text == "maxProducers must be 0 or more")
     );

@@ -1,3 +1,5 @@
+mod rates;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -177,7 +177,7 @@ async fn what_cannot_be_read_ends_a_scrub_before_anything_is_removed() {
 #[tokio::test]
 async fn the_status_adds_up_what_is_where() {
     let surveyed = Surveyed::new().await;
-    let policies = Policies::new(surveyed.rig.mortal.clone());
+    let policies = Policies::new(surveyed.rig.mortal.clone(), crate::Config::default().of_broker());
     let moving = Moving { bytes: Some(0), age: None, lag: None };
     let defaults = Defaults { store: Some(place()), moving };
     let tiering = Tiering::new(surveyed.survey.tier.clone(), policies.clone(), defaults, surveyed.survey.clock.clone());

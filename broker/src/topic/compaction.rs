@@ -9,6 +9,7 @@ use super::{SubscribeAt, TopicError, TopicHandle, TopicStats};
 use crate::compaction::{KEYS_MAX, Outcome, Pass, PassError, Then};
 use crate::cursor::OF_COMPACTION;
 use crate::log::{LogError, Rewrite};
+use crate::policies::Terms;
 use crate::subscription::{self, Properties, SubscriptionError};
 
 /// Entries and bytes that one read asks for.
@@ -34,6 +35,9 @@ pub(crate) enum CompactionError {
     /// The topic closes: it is for whoever has it next.
     #[error("the topic is being closed")]
     Closing,
+    /// It is not known how many copies are wanted.
+    #[error("policies cannot be read: {0}")]
+    Policies(metadata::Error),
     /// Something came between. Begin again.
     #[error(transparent)]
     Pass(#[from] PassError),
@@ -109,11 +113,18 @@ impl TopicHandle {
     }
 
     /// Does what [`begin_compaction`](Self::begin_compaction) has noted. `now_ms` tells the time, with `seed` keys are hashed.
-    pub(crate) async fn compact(&self, seed: u64, now_ms: impl Fn() -> u64) {
+    /// Written as `terms` say.
+    pub(crate) async fn compact(&self, terms: Result<Terms, metadata::Error>, seed: u64, now_ms: impl Fn() -> u64) {
         let compactions = &self.shared.compactions;
         let running = compactions.pass.clone().lock_owned().await;
         let began = now_ms();
-        let outcome = self.run_pass(seed).await;
+        let outcome = match terms {
+            Ok(terms) => {
+                self.heed(terms, began);
+                self.run_pass(seed).await
+            }
+            Err(error) => Err(CompactionError::Policies(error)),
+        };
         if let Err(CompactionError::Log(error @ LogError::Fenced { .. })) = &outcome {
             let _ = self.mailbox.send(Command::GiveUp(Box::new(error.clone()))).await;
         } else if outcome.is_err()

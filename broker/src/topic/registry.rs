@@ -18,6 +18,7 @@ use super::offloads::Offloads;
 use super::remember::remembered;
 use super::{Idle, TopicError, TopicHandle, non_persistent, task};
 use crate::Clock;
+use crate::heed::Heeded;
 use crate::log::{self, LogContext, LogReader};
 use crate::outbox::{NextOwner, Serial};
 use crate::policies;
@@ -115,7 +116,7 @@ impl Registry {
             created_at: loaded.created_at,
             deduplicates: AtomicBool::new(sequences.is_some()),
             terminated: Arc::new(AtomicBool::new(loaded.terminated.is_some())),
-            heeded: Arc::default(),
+            heeded: Arc::new(Heeded::with(loaded.record.replication())),
             gone: CancellationToken::new(),
         });
         Ok(task::spawn(shared, loaded, sequences, self.clone()))

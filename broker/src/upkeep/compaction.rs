@@ -39,7 +39,9 @@ impl Upkeep {
             };
             let Ok(_turn) = turn else { return };
             let seed = this.turns.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-            topic.compact(seed, || this.clock.now_ms()).await;
+            // It may be loaded without anybody who brought them.
+            let terms = this.policies.effective(topic.name()).await.map(|wanted| wanted.terms());
+            topic.compact(terms, seed, || this.clock.now_ms()).await;
         });
         true
     }

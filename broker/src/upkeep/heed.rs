@@ -10,7 +10,7 @@ use super::Upkeep;
 use crate::topic::TopicHandle;
 
 /// Before a watch that ended is taken anew.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 impl Upkeep {
     /// Runs until `drain`.

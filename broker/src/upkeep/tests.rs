@@ -2,6 +2,7 @@
 //! the walk called by hand and the clock moved.
 mod backlog;
 mod compaction;
+mod heed;
 mod tiering;
 mod unused;
 
@@ -45,7 +46,7 @@ impl House {
             producer_prefix: "test".into(),
             clock: log.clock.clone(),
         });
-        let policies = Policies::new(log.metadata.clone());
+        let policies = Policies::new(log.metadata.clone(), crate::Config::default().of_broker());
         let tiering = Tiering::new(log.tier.clone(), policies.clone(), defaults(), log.clock.clone());
         let schemas = Schemas::new(log.metadata.clone(), log.clock.clone());
         let rooms = Rooms { topics, policies, schemas };

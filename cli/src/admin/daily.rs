@@ -86,6 +86,10 @@ pub(super) const OF_TOPICS: &[Verb] = &[
         .takes(&[TOPIC]),
     get("partitioned-stats-internal", "{topic}/partitioned-internalStats", "Ledgers and cursors of each partition")
         .takes(&[TOPIC]),
+];
+
+/// Also among [`TOPIC_POLICIES`](super::policies::TOPIC_POLICIES).
+pub(super) const INACTIVE_TOPICS: &[Verb] = &[
     post("set-inactive-topic-policies", "{topic}/inactiveTopicPolicies", "Say when a topic goes that nobody uses")
         .takes(&TOPIC_INACTIVE),
     get("get-inactive-topic-policies", "{topic}/inactiveTopicPolicies", "When a topic goes that nobody uses")

@@ -1,11 +1,14 @@
 //! The command line of the tables, in the syntax of Pulsar's own tool.
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgGroup, Command};
 
 use super::TABLES;
 use super::value::Kind;
 use super::verb::{Argument, Resource, Verb};
+
+/// Where there are both, one of them is given.
+const EITHER: [&str; 2] = ["enable", "disable"];
 
 pub(super) fn command(resource: &Resource) -> Command {
     let verbs = resource.verbs().map(of_verb);
@@ -17,7 +20,11 @@ pub(super) fn command(resource: &Resource) -> Command {
 }
 
 fn of_verb(verb: &Verb) -> Command {
-    Command::new(verb.name).about(verb.about).args(verb.takes.iter().map(of_argument))
+    let command = Command::new(verb.name).about(verb.about).args(verb.takes.iter().map(of_argument));
+    if EITHER.iter().all(|name| verb.takes.iter().any(|argument| argument.name == *name)) {
+        return command.group(ArgGroup::new("either").args(EITHER).required(true));
+    }
+    command
 }
 
 fn of_argument(argument: &Argument) -> Arg {

@@ -9,8 +9,10 @@ mod verb; // what a row of a table is,
 mod bookies; // the tables,
 mod clusters;
 mod daily;
+mod messages;
 mod namespaces;
 mod offload;
+mod plain;
 mod policies;
 mod topics;
 

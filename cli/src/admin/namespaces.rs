@@ -1,12 +1,19 @@
 //! The table of namespaces.
 use super::value::Kind;
 use super::verb::{Argument, Resource, Verb, delete, flag, get, positional, put, switch};
-use super::{daily, policies};
+use super::{daily, plain, policies};
 
 pub(super) const NAMESPACES: Resource = Resource {
     name: "namespaces",
     about: "Namespaces and their policies",
-    verbs: &[OWN, daily::OF_NAMESPACES, policies::OF_NAMESPACES],
+    verbs: &[
+        OWN,
+        daily::OF_NAMESPACES,
+        policies::OF_NAMESPACES,
+        plain::OF_NAMESPACES,
+        plain::FIXED_OF_NAMESPACES,
+        plain::QUOTAS_OF_NAMESPACES,
+    ],
 };
 
 pub(super) const NAMESPACE: Argument = positional("namespace", Kind::Namespace, "tenant/namespace");

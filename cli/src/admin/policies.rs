@@ -1,14 +1,20 @@
 //! The tables of policies: retention and offload, of topics and of namespaces.
+use serde_json::Value;
+
 use super::namespaces::NAMESPACE;
 use super::show;
 use super::topics::TOPIC;
 use super::value::Kind;
 use super::verb::{Argument, Resource, Shows, Verb, Way, before, delete, flag, get, post, put, switch};
+use super::{daily, plain};
 
-pub(super) const TOPIC_POLICIES: Resource =
-    Resource { name: "topicPolicies", about: "What holds for one topic", verbs: &[OF_TOPICS] };
+pub(super) const TOPIC_POLICIES: Resource = Resource {
+    name: "topicPolicies",
+    about: "What holds for one topic",
+    verbs: &[OF_TOPICS, plain::OF_TOPICS, plain::QUOTAS_OF_TOPIC_POLICIES, daily::INACTIVE_TOPICS],
+};
 
-const APPLIED: Argument =
+pub(super) const APPLIED: Argument =
     switch("applied", "-ap --applied", "What holds, be it the topic's, the namespace's or the broker's")
         .query("applied");
 
@@ -75,8 +81,16 @@ const NAMESPACE_RETENTION: [Argument; 3] = before(NAMESPACE, RETENTION);
 const TOPIC_OFFLOAD: [Argument; 15] = before(TOPIC, OFFLOAD);
 const NAMESPACE_OFFLOAD: [Argument; 15] = before(NAMESPACE, OFFLOAD);
 
-const NOT_SET: Shows =
-    Shows::Text(|_, answer| Ok(if answer.is_null() { "not set\n".into() } else { show::shape(answer) }));
+pub(super) const NOT_SET: Shows =
+    Shows::Text(|_, answer| Ok(if is_nothing(answer) { "not set\n".into() } else { show::shape(answer) }));
+
+fn is_nothing(answer: &Value) -> bool {
+    match answer {
+        Value::Object(members) => members.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        answer => answer.is_null(),
+    }
+}
 
 pub(super) const OF_TOPICS: &[Verb] = &[
     post("set-retention", "{topic}/retention", "Keep acknowledged messages").takes(&TOPIC_RETENTION),

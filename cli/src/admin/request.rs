@@ -83,7 +83,10 @@ fn body(verb: &Verb, given: &Given) -> Option<Value> {
     for argument in verb.takes {
         let value = given.get(argument.name).cloned();
         match argument.goes {
-            Goes::Body => whole = whole.or(value.map(|value| (argument.name, value))),
+            Goes::Body => {
+                let off = (argument.kind == Kind::Switch).then_some(Value::Bool(false));
+                whole = whole.or(value.or(off).map(|value| (argument.name, value)));
+            }
             Goes::Field(name) => {
                 wanted = true;
                 fields.extend(value.map(|value| (name.to_owned(), value)));

@@ -3,8 +3,10 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use daemon::Failure;
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::request::Request;
@@ -13,6 +15,12 @@ use super::verb::Method;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A scrub lists whole stores, and a terminated topic is sealed first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+
+/// An answer that is no text.
+pub(super) struct Raw {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
 
 /// One broker, which asks the others for what it does not know.
 #[derive(Debug)]
@@ -38,6 +46,17 @@ impl Server {
 
     /// What the server answers; nothing is `Null`.
     pub(super) async fn ask(&self, request: &Request) -> Result<Value, Failure> {
+        let Raw { body, .. } = self.ask_raw(request).await?;
+        let text = String::from_utf8_lossy(&body);
+        if is_markup(&text) {
+            let base = &self.base;
+            return Err(Failure::usage(format!("{base} shows web pages: name a broker's HTTP side with --admin")));
+        }
+        Ok(read(&text))
+    }
+
+    /// The bytes of an answer, and what its headers say.
+    pub(super) async fn ask_raw(&self, request: &Request) -> Result<Raw, Failure> {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Put => reqwest::Method::PUT,
@@ -51,15 +70,12 @@ impl Server {
         }
         let answer = asked.send().await.map_err(|error| self.away(&error))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| self.away(&error))?;
+        let headers = answer.headers().clone();
+        let body = answer.bytes().await.map_err(|error| self.away(&error))?;
         if !status.is_success() {
-            return Err(refusal(status, &text, &page));
+            return Err(refusal(status, &String::from_utf8_lossy(&body), &page));
         }
-        if is_markup(&text) {
-            let base = &self.base;
-            return Err(Failure::usage(format!("{base} shows web pages: name a broker's HTTP side with --admin")));
-        }
-        Ok(read(&text))
+        Ok(Raw { headers, body })
     }
 
     fn away(&self, error: &reqwest::Error) -> Failure {

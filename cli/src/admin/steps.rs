@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::given::Given;
+use super::messages;
 use super::request::Request;
 use super::server::Server;
 use super::verb::{Method, Verb, Way};
@@ -37,6 +38,7 @@ pub(super) async fn run(server: &Server, verb: &Verb, mut given: Given, now_ms: 
             server.ask(&Request::of(verb, &given)).await
         }
         Way::ResetCursor => server.ask(&reset(verb, given, now_ms)?).await,
+        Way::Messages => messages::read(server, verb, given).await,
         Way::Schemas if given.has("all") => server.ask(&read(&given, "schemas/{topic}/schemas")).await,
         Way::Schemas => server.ask(&Request::of(verb, &given)).await,
         Way::Offload => offload(server, verb, &given).await,

@@ -7,12 +7,24 @@ use super::namespaces::NAMESPACE;
 use super::show::{Format, Part};
 use super::value::Kind;
 use super::verb::{Argument, Resource, Shows, Verb, Way, delete, flag, get, positional, post, put, switch};
-use super::{daily, policies};
+use super::{daily, messages, plain, policies};
 
 pub(super) const TOPICS: Resource = Resource {
     name: "topics",
     about: "Topics and their subscriptions",
-    verbs: &[LIFE, SEEN, USED, STORED, daily::OF_TOPICS, policies::OF_TOPICS],
+    verbs: &[
+        LIFE,
+        SEEN,
+        messages::OF_TOPICS,
+        USED,
+        STORED,
+        daily::OF_TOPICS,
+        daily::INACTIVE_TOPICS,
+        policies::OF_TOPICS,
+        plain::OF_TOPICS,
+        plain::QUOTAS_OF_TOPICS,
+        plain::OLDER_OF_TOPICS,
+    ],
 };
 
 pub(super) const LOOKUP: Resource = Resource { name: "lookup", about: "Who serves a topic", verbs: &[&[LOOKUP_TOPIC]] };
@@ -243,7 +255,7 @@ const INTERNAL_STATS: &[Part] = &[
 ];
 
 /// As `-m` takes it, with the partition where there is one.
-fn position(id: &Value) -> String {
+pub(super) fn position(id: &Value) -> String {
     let number = |name: &str| id.get(name).and_then(Value::as_i64).unwrap_or(-1);
     let partition = number("partitionIndex");
     let place = format!("{}:{}", number("ledgerId"), number("entryId"));

@@ -13,8 +13,12 @@ pub(super) enum Kind {
     Namespace,
     /// 0 and more.
     Count,
+    /// Any, also with a fraction.
+    Number,
     /// With a fraction.
     Price,
+    /// `2026-11-26T18:00:00Z`, in milliseconds since 1970.
+    Instant,
     /// Given or not.
     Switch,
     /// `10M`, in bytes. Negative numbers have a meaning of their own to the server.
@@ -35,6 +39,8 @@ pub(super) enum Kind {
     Properties,
     /// One of these, in upper case for the server.
     Choice(&'static [&'static str]),
+    /// One of these, for the server as it stands here.
+    Word(&'static [&'static str]),
     /// Not taken, for this reason.
     Refused(&'static str),
 }
@@ -45,7 +51,8 @@ impl Kind {
         match self {
             Self::Topic | Self::TopicOfSchema => "TOPIC",
             Self::Namespace => "TENANT/NAMESPACE",
-            Self::Count => "NUMBER",
+            Self::Count | Self::Number => "NUMBER",
+            Self::Instant => "DATETIME",
             Self::Price => "DOLLARS",
             Self::Bytes | Self::Mebibytes => "SIZE",
             Self::Seconds | Self::Minutes | Self::Millis => "TIME",
@@ -53,7 +60,7 @@ impl Kind {
             Self::List => "A,B",
             Self::Properties => "KEY=VALUE",
             Self::Text(name) => name,
-            Self::Choice(_) => "CHOICE",
+            Self::Choice(_) | Self::Word(_) => "CHOICE",
             Self::Switch | Self::Refused(_) => "",
         }
     }
@@ -81,7 +88,16 @@ impl Kind {
                 }
                 Ok(name.to_string().into())
             }
-            Self::Count => Ok(text.parse::<u32>().map_err(|_| "expected a number".to_owned())?.into()),
+            Self::Count => Ok(text.parse::<u64>().map_err(|_| "expected a number".to_owned())?.into()),
+            Self::Number => match (text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(whole), _) => Ok(whole.into()),
+                (_, Ok(number)) if number.is_finite() => Ok(number.into()),
+                _ => Err("expected a number".into()),
+            },
+            Self::Instant => instant(text).map(Value::from).ok_or_else(|| {
+                "expected a date and a time with its offset, such as 2026-11-26T18:00:00Z or 2026-11-26T18:00:00.5+08:00"
+                    .into()
+            }),
             Self::Price => match text.parse::<f64>() {
                 Ok(price) if price.is_finite() && 0.0 <= price => Ok(price.into()),
                 _ => Err("expected an amount of money, such as 0.023".into()),
@@ -99,6 +115,10 @@ impl Kind {
                 let chosen = names.iter().find(|name| name.eq_ignore_ascii_case(text));
                 let chosen = chosen.ok_or_else(|| format!("expected one of {}", names.join(", ")))?;
                 Ok(chosen.to_uppercase().replace('-', "_").into())
+            }
+            Self::Word(names) => {
+                let chosen = names.iter().find(|name| name.eq_ignore_ascii_case(text));
+                Ok(Value::from(*chosen.ok_or_else(|| format!("expected one of {}", names.join(", ")))?))
             }
             Self::Refused(why) => Err(why.into()),
         }
@@ -135,6 +155,43 @@ fn seconds(text: &str) -> Result<i64, String> {
         [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 7 * 86_400), ('y', 365 * 86_400)];
     scaled(text, &UNITS, 1)
         .ok_or_else(|| "expected a time: a number of seconds, or one with s, m, h, d, w or y, such as 3h".into())
+}
+
+/// Milliseconds since 1970 of `2026-11-26T18:00:00.123+08:00`; seconds may be left out.
+fn instant(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_once(['T', 't'])?;
+    let at = rest.find(['Z', 'z', '+', '-'])?;
+    let (time, offset) = rest.split_at(at);
+    let number =
+        |text: &str| Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<i64>().ok();
+    let mut parts = date.splitn(3, '-').map(|part| number(part).filter(|part| *part <= 9999));
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let clock = |text: &str| {
+        let mut parts = text.split(':').map(number);
+        let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
+        let is_time = hour < 24 && minute < 60 && second < 60 && parts.next().is_none();
+        is_time.then_some((hour * 60 + minute) * 60 + second)
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let millis = number(&fraction.chars().chain("000".chars()).take(3).collect::<String>())?;
+    let offset = match offset.split_at(1) {
+        ("Z" | "z", "") => 0,
+        ("+", text) => clock(text)?,
+        (_, text) => -clock(text)?,
+    };
+    let days = days_until(year, month, day)?;
+    Some(((days * 86_400 + clock(time)? - offset) * 1000) + millis)
+}
+
+/// Days from 1970 to a date in the Gregorian calendar.
+fn days_until(year: i64, month: i64, day: i64) -> Option<i64> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let at = usize::try_from(month).ok()?.checked_sub(1)?;
+    let is_day = (1..=*lengths.get(at)?).contains(&day);
+    let before = year - 1;
+    let of_years = before * 365 + before / 4 - before / 100 + before / 400 - 719_162; // Up to 1970.
+    is_day.then(|| of_years + lengths[..at].iter().sum::<i64>() + day - 1)
 }
 
 fn position(text: &str) -> Result<Value, String> {

@@ -69,6 +69,8 @@ pub(super) enum Way {
     Threshold,
     /// The second for the time.
     BothThresholds,
+    /// For each of so many messages; they are told apart where they lie in batches.
+    Messages,
 }
 
 /// What people see of an answer. Scripts (`-o json`) always see the answer itself.

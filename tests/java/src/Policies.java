@@ -1,8 +1,11 @@
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 import org.apache.pulsar.client.admin.Namespaces;
 import org.apache.pulsar.client.admin.TopicPolicies;
+import org.apache.pulsar.client.api.Producer;
+import org.apache.pulsar.client.api.PulsarClientException;
 import org.apache.pulsar.client.api.SubscriptionType;
 import org.apache.pulsar.common.policies.data.AutoSubscriptionCreationOverride;
 import org.apache.pulsar.common.policies.data.AutoTopicCreationOverride;
@@ -102,6 +105,49 @@ final class Policies {
         Stage.eventually("its own counts", () -> Objects.equals(topics.getRetention(topic, true), own));
         topics.removeRetention(topic);
         Stage.eventually("its namespace's counts again", () -> Objects.equals(topics.getRetention(topic, true), RETENTION));
+    }
+
+    public static void aMessageLargerThanItsTopicAllowsIsRefused(Stage stage) throws Exception {
+        String topic = stage.topic("size");
+        try (Producer<String> producer = stage.producing(topic).create();
+                Producer<String> chunking = stage.producing(topic).enableChunking(true).chunkMaxMessageSize(1500).create()) {
+            producer.send("x".repeat(2000));
+            stage.admin.topicPolicies().setMaxMessageSize(topic, 1000);
+            Stage.eventually("the policy counts for who is there", () -> isRefused(producer, "x".repeat(2000)));
+            String text = Stage.refused(PulsarClientException.NotAllowedException.class, () -> producer.send("x".repeat(2000))).getMessage();
+            Stage.that(text.contains("Exceed maximum message size"), text);
+            producer.send("x".repeat(900));
+            chunking.send("x".repeat(4000));
+            stage.admin.topicPolicies().removeMaxMessageSize(topic);
+            Stage.eventually("it does not any more", () -> !isRefused(producer, "x".repeat(2000)));
+        }
+    }
+
+    public static void aMessageThatIsToWaitTooLongIsRefused(Stage stage) throws Exception {
+        String topic = stage.topic("delay");
+        try (Producer<String> producer = stage.producing(topic).create()) {
+            producer.send("before");
+            stage.admin.topicPolicies().setDelayedDeliveryPolicy(topic,
+                    DelayedDeliveryPolicies.builder().active(true).tickTime(1000).maxDeliveryDelayInMillis(5000).build());
+            Stage.Doing late = () -> producer.newMessage().value("late").deliverAfter(6, TimeUnit.SECONDS).send();
+            Stage.eventually("the policy counts for who is there", () -> isRefused(late));
+            String text = Stage.refused(PulsarClientException.NotAllowedException.class, late).getMessage();
+            Stage.that(text.contains("Exceeds max allowed delivery delay of 5000 milliseconds"), text);
+            producer.newMessage().value("in time").deliverAfter(4, TimeUnit.SECONDS).send();
+        }
+    }
+
+    private static boolean isRefused(Producer<String> producer, String content) throws Exception {
+        return isRefused(() -> producer.send(content));
+    }
+
+    private static boolean isRefused(Stage.Doing sending) throws Exception {
+        try {
+            sending.run();
+            return false;
+        } catch (PulsarClientException.NotAllowedException refused) {
+            return true;
+        }
     }
 
     public static void aTopicKeepsWhatItIsTold(Stage stage) throws Exception {

@@ -1,4 +1,6 @@
 //! How many there may be of everything. Codes and texts are those that Apache Pulsar 4.0.8 gave to the same frames.
+use proto::records::LedgerRecord;
+use proto::{EntryId, LedgerId};
 use serde_json::{Value, json};
 
 use super::*;
@@ -130,6 +132,89 @@ async fn kinds_and_whether_subscriptions_come_to_be() {
     let request_id = reader.request_id;
     client.send(reader).await;
     client.expect_success(request_id).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn topics() {
+    let broker = Broker::start().await;
+    broker.of_namespace(&[("max_topics_per_namespace", json!(1))]).await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    let text = "Exceed maximum number of topics in namespace.";
+    let new = "persistent://public/default/new";
+    let request_id = client.request_id();
+    client.send(CommandProducer { topic: new.into(), producer_id: 2, request_id, ..Default::default() }).await;
+    assert_eq!(client.expect_error(request_id, ServerError::NotAllowedError).await, text);
+    let (mut command, request_id) = (subscription_command("s", SubType::Shared, 1), client.request_id());
+    (command.topic, command.request_id) = (new.into(), request_id);
+    client.send(command).await;
+    assert_eq!(client.expect_error(request_id, ServerError::NotAllowedError).await, text);
+    client.subscribed("s", SubType::Shared, 2).await; // What is there is there.
+    broker.of_namespace(&[("max_topics_per_namespace", json!(2))]).await;
+    client.producer(new, 2).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn sizes_of_messages() {
+    let broker = Broker::start().await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    client.publish(1, 0, "of any size").await;
+    let (fits, over) = (message(&"x".repeat(100)), message(&"x".repeat(101)));
+    broker.limits(Level::Topic(name(TOPIC)), &[("max_message_size", json!(fits.len()))]).await;
+    client.producer(TOPIC, 2).await; // It brings the news, to the other as well.
+    client.write(&send_bytes(1, 1, &over)).await;
+    let refused = client.expect(Type::SendError).await.send_error.unwrap();
+    assert_eq!((refused.producer_id, refused.sequence_id), (1, 1));
+    assert_eq!((refused.error(), &*refused.message), (ServerError::NotAllowedError, "Exceed maximum message size"));
+    client.write(&send_bytes(1, 2, &fits)).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 2);
+
+    // Whoever sends in chunks has been told the broker's limit.
+    let chunk = CommandSend { producer_id: 1, sequence_id: 3, is_chunk: Some(true), ..Default::default() };
+    let mut bytes = BytesMut::new();
+    frame::encode_head(&chunk.into(), over.len(), &mut bytes);
+    bytes.extend_from_slice(&over);
+    client.write(&bytes).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 3);
+
+    broker.limits(Level::Topic(name(TOPIC)), &[("max_message_size", json!(0))]).await;
+    client.producer(TOPIC, 3).await;
+    client.write(&send_bytes(1, 4, &over)).await;
+    assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 4);
+    broker.stop().await;
+}
+
+/// The copies of the ledger that a message lies in: ensemble, write quorum, ack quorum.
+async fn copies(broker: &Broker, id: &MessageIdData) -> [u32; 3] {
+    let found = broker.context.metadata.get(&keys::ledger(LedgerId(id.ledger_id)).into()).await.unwrap().unwrap();
+    let record = LedgerRecord::decode(found.value).unwrap();
+    [record.ensemble_size, record.write_quorum, record.ack_quorum]
+}
+
+#[tokio::test]
+async fn copies_of_messages() {
+    let broker = Broker::start().await;
+    let of = |ensemble: u32, write: u32, ack: u32| {
+        json!({"bookkeeperEnsemble": ensemble, "bookkeeperWriteQuorum": write, "bookkeeperAckQuorum": ack,
+               "managedLedgerMaxMarkDeleteRate": 0.0})
+    };
+    broker.of_namespace(&[("persistence", of(3, 2, 2))]).await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    let first = client.publish(1, 0, "a").await;
+    assert_eq!(copies(&broker, &first).await, [3, 2, 2], "from the first ledger on");
+    broker.limits(Level::Topic(name(TOPIC)), &[("persistence", of(5, 5, 3))]).await;
+    client.producer(TOPIC, 2).await; // It brings the news.
+    let mut last = client.publish(1, 1, "b").await;
+    assert_eq!((last.ledger_id, copies(&broker, &last).await), (first.ledger_id, [3, 2, 2]), "a ledger stays as it is");
+    // The next may have been made already, ahead of need, and the one after it was not.
+    for sequence_id in 2..=15 {
+        last = client.publish(1, sequence_id, "c").await;
+    }
+    assert_eq!((position(&last).entry, copies(&broker, &last).await), (EntryId(1), [5, 5, 3]));
     broker.stop().await;
 }
 

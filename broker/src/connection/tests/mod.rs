@@ -183,7 +183,7 @@ async fn context(
         producer_prefix: "test-1".into(),
         clock: clock.clone(),
     });
-    let policies = Policies::new(metadata.clone());
+    let policies = Policies::new(metadata.clone(), config.of_broker());
     let tiering = Tiering::new(tier, policies.clone(), config.offload(), clock.clone());
     let schemas = Schemas::new(metadata.clone(), clock.clone());
     let rooms = Rooms { topics: topics.clone(), policies: policies.clone(), schemas: schemas.clone() };

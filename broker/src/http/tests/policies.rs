@@ -421,3 +421,88 @@ async fn topics_are_trimmed_and_truncated() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn messages_of_a_topic_are_never_larger_than_the_broker_takes_them() {
+    let broker = broker().await;
+    broker.rows(&[("PUT", "/persistent/public/default/t", "", 204, "")]).await;
+    let path = "/persistent/public/default/t/maxMessageSize";
+    let bounds = "topic-level maxMessageSize must be greater than or equal to 0 and must be smaller than that in the broker-level";
+    broker
+        .rows(&[
+            ("GET", path, "", 204, ""),
+            ("POST", path, "5242881", 412, bounds),
+            ("POST", path, "-1", 412, bounds),
+            ("POST", path, "5242880", 204, ""),
+            ("POST", path, "", 400, "The request entity cannot be empty."),
+            ("POST", path, "x", 400, ""),
+            ("GET", path, "", 200, "5242880"),
+            ("POST", path, "0", 204, ""),
+            ("GET", path, "", 200, "0"),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn copies_are_as_many_as_make_sense() {
+    let broker = broker().await;
+    broker.rows(&[("PUT", "/persistent/public/default/t", "", 204, "")]).await;
+    let copies = |ensemble: i64, write: i64, ack: i64| {
+        json!({"bookkeeperEnsemble": ensemble, "bookkeeperWriteQuorum": write, "bookkeeperAckQuorum": ack,
+               "managedLedgerMaxMarkDeleteRate": 0.0})
+    };
+    let refused = [
+        (6, 2, 2, "Bookkeeper-Ensemble must be <= 5 and > 0."),
+        (5, 6, 2, "Bookkeeper-WriteQuorum must be <= 5 and > 0."),
+        (1, 1, 0, "Bookkeeper-AckQuorum must be <= 5 and > 0."),
+        (-1, -1, -1, "Bookkeeper-Ensemble must be <= 5 and > 0."),
+        (2, 3, 2, "Bookkeeper Ensemble (2) >= WriteQuorum (3) >= AckQuorum (2)"),
+        (2, 1, 2, "Bookkeeper Ensemble (2) >= WriteQuorum (1) >= AckQuorum (2)"),
+    ];
+    let applied = "/persistent/public/default/t/persistence?applied=true";
+    let by_default = json!({"bookkeeperEnsemble": 1, "bookkeeperWriteQuorum": 1, "bookkeeperAckQuorum": 1,
+                            "managedLedgerMaxMarkDeleteRate": 1.0});
+    assert_eq!(shown(&broker, applied).await, Some(by_default.clone()), "as this broker is configured");
+    for path in ["/namespaces/public/default/persistence", "/persistent/public/default/t/persistence"] {
+        for (ensemble, write, ack, reason) in refused {
+            broker.rows(&[("POST", path, &copies(ensemble, write, ack).to_string(), 400, reason)]).await;
+        }
+        broker
+            .rows(&[
+                ("POST", path, "null", 400, "persistence policies should not be null"),
+                ("POST", path, "{}", 204, ""),
+                ("POST", path, &copies(5, 5, 5).to_string(), 204, ""),
+            ])
+            .await;
+        assert_eq!(shown(&broker, applied).await, Some(copies(5, 5, 5)));
+        broker.rows(&[("DELETE", path, "", 204, "")]).await;
+    }
+    assert_eq!(shown(&broker, applied).await, Some(by_default));
+}
+
+#[tokio::test]
+async fn a_namespace_takes_no_more_topics_than_it_says() {
+    let broker = broker().await;
+    let limit = "/namespaces/public/default/maxTopicsPerNamespace";
+    let at = |rest: &str| format!("/persistent/public/default/{rest}");
+    let too_many = "Exceed maximum number of topics in namespace.";
+    broker
+        .rows(&[
+            ("POST", limit, "3", 204, ""),
+            ("PUT", &at("a"), "", 204, ""),
+            ("PUT", &at("p/partitions"), "2", 204, ""),
+            ("PUT", &at("a"), "", 409, "This topic already exists"),
+            ("PUT", &at("p/partitions"), "2", 412, too_many),
+            ("PUT", &at("b"), "", 409, too_many),
+            ("PUT", &at("q/partitions"), "1", 412, too_many),
+            ("PUT", "/non-persistent/public/default/n", "", 204, ""),
+            ("PUT", "/non-persistent/public/default/np/partitions", "1", 412, too_many),
+            ("DELETE", &at("a"), "", 204, ""),
+            ("PUT", &at("b"), "", 204, ""),
+            ("POST", &at("p/partitions"), "3", 204, ""), // As Apache Pulsar.
+            ("PUT", &at("c"), "", 409, too_many),
+            ("POST", limit, "0", 204, ""),
+            ("PUT", &at("c"), "", 204, ""),
+        ])
+        .await;
+}

@@ -1,4 +1,5 @@
 //! When topics are compacted, and what comes between.
+use proto::records::LedgerRecord;
 use serde_json::json;
 
 use super::backlog::says_of_namespace;
@@ -54,6 +55,28 @@ async fn a_topic_is_compacted_when_more_has_come_than_policies_say() {
         (stats.compaction.last_compaction_removed_event_count, stats.subscriptions["__compaction"].msg_backlog),
         (2, 0)
     );
+}
+
+/// Goal: what compaction writes has as many copies as wanted. Method: nobody uses the topic who has told it; then policies are away.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_has_as_many_copies_as_policies_say() {
+    let house = House::new().await;
+    let handle = open(&house).await;
+    publish_key(&house, &handle, "a").await;
+    let persistence = json!({"bookkeeperEnsemble": 4, "bookkeeperWriteQuorum": 2, "bookkeeperAckQuorum": 1});
+    says_of_namespace(&house, &[("persistence", persistence)]).await;
+    assert!(house.upkeep.compact(&handle));
+    assert_eq!(compacted(&handle).await, CompactionProgress::Success);
+    let ledger = LedgerId(house.rig.record().await.compacted.unwrap().ledger);
+    let found = house.rig.store.get(&keys::ledger(ledger).into()).await.unwrap().unwrap();
+    let record = LedgerRecord::decode(found.value).unwrap();
+    assert_eq!((record.ensemble_size, record.write_quorum, record.ack_quorum), (4, 2, 1));
+    publish_key(&house, &handle, "b").await;
+    house.rig.mortal.set_unreadable(Some("policies/"));
+    assert!(house.upkeep.compact(&handle));
+    let CompactionProgress::Error(error) = compacted(&handle).await else { panic!("nobody knows how many") };
+    assert!(error.starts_with("policies cannot be read"), "{error}");
+    assert_eq!(kept(&handle).await, 1);
 }
 
 #[tokio::test(start_paused = true)]

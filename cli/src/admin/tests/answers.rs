@@ -38,6 +38,8 @@ none                -
     let ended = "persistent://public/default/t ends with 1:2\n";
     assert_eq!(printed("topics terminate t", r#"{"ledgerId":1,"entryId":2,"partitionIndex":-1}"#).await, ended);
     assert_eq!(printed("namespaces get-retention a/b", "").await, "not set\n");
+    assert_eq!(printed("namespaces get-backlog-quotas a/b", "{}").await, "not set\n");
+    assert_eq!(printed("topicPolicies get-subscription-types-enabled t", "[]").await, "not set\n");
     assert_eq!(printed("namespaces get-offload-deletion-lag a/b", "90000").await, "1.5 minutes\n");
 }
 
@@ -82,6 +84,17 @@ CURSOR  ALL BEFORE  READS AT  ACKED BEYOND  STATE
 s       5:3         5:4       []            Open
 ";
     assert_eq!(printed("topics stats-internal t", internal).await, expected);
+}
+
+#[tokio::test]
+async fn peeking_ends_where_there_is_nothing_more() {
+    let nothing = (404, r#"{"reason":"Message not found"}"#);
+    let stub = Stub::answering(&[(200, "a"), (200, "b"), nothing]).await;
+    assert_eq!(stub.run("topics peek-messages t -s s -n 7").await, ("-\na\n\n-\nb\n".into(), Ok(())));
+    assert_eq!(Stub::answering(&[nothing]).await.run("topics peek-messages t -s s").await, (String::new(), Ok(())));
+    let stub = Stub::answering(&[(404, r#"{"reason":"Subscription not found"}"#)]).await;
+    let failure = stub.run("topics peek-messages t -s s").await.1.unwrap_err();
+    assert_eq!((failure.exit, &*failure.message), (Exit::Usage, "topics peek-messages: Subscription not found (404)"));
 }
 
 #[tokio::test]

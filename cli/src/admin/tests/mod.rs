@@ -1,5 +1,6 @@
 //! Whole command lines against a server that writes down what it is asked.
 mod answers; // What is shown, and exit codes.
+mod policies;
 mod requests; // What is asked.
 
 use std::sync::{Arc, Mutex};
