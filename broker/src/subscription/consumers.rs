@@ -7,6 +7,9 @@ use crate::outbox::Serial;
 
 /// Messages a consumer gets before the next has its turn, as in Apache Pulsar.
 const TURN_MESSAGES: u32 = 20;
+/// Chunks that count for no limit, because their message may not be complete: until it is, no client can acknowledge it. Beyond, they count, so
+/// that messages which are never completed end somewhere.
+const PARTS_MAX: u64 = 100_000;
 
 /// What decides what a consumer gets.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub(crate) struct Consumer {
     pub(crate) room: bool,
     /// Messages delivered and not acknowledged. Counted for Shared subscriptions only.
     pub(crate) unacked: u64,
+    /// Of these, chunks that are not the last of their message.
+    pub(super) parts: u64,
     /// How many it may hold.
     pub(super) unacked_max: Option<u64>,
     /// Too many of them. Ends at half.
@@ -34,9 +39,11 @@ pub(crate) struct Consumer {
     pub(crate) entries_out: u64,
 }
 
-/// Whether so many unacknowledged messages block whoever has them. `blocked`: they did until now, and do until half are left.
-pub(super) fn are_too_many(unacked: u64, max: Option<u64>, blocked: bool) -> bool {
-    max.is_some_and(|max| if blocked { max / 2 < unacked } else { max <= unacked })
+/// Whether so many unacknowledged messages block whoever has them. Of one that came in chunks, the last counts. `blocked`: they did until now, and do
+/// until half are left.
+pub(super) fn are_too_many(unacked: u64, parts: u64, max: Option<u64>, blocked: bool) -> bool {
+    let counted = unacked - parts.min(PARTS_MAX);
+    max.is_some_and(|max| if blocked { max / 2 < counted } else { max <= counted })
 }
 
 impl Consumer {
@@ -49,6 +56,7 @@ impl Consumer {
             granted: 0,
             room: true,
             unacked: 0,
+            parts: 0,
             unacked_max: None,
             blocked: false,
             epoch,
@@ -80,7 +88,7 @@ impl Consumer {
     }
 
     pub(super) fn block(&mut self) {
-        self.blocked = are_too_many(self.unacked, self.unacked_max, self.blocked);
+        self.blocked = are_too_many(self.unacked, self.parts, self.unacked_max, self.blocked);
     }
 }
 

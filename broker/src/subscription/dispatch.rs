@@ -1,9 +1,10 @@
 //! Who gets which entry next: a state machine without I/O.
 //!
 //! The entries between the mark of the acknowledged set and `next` are each exactly one of: acknowledged, pending at one
-//! consumer, waiting for their time (`delays`), or queued: to be delivered again, or, with Key_Shared, passed over because their
-//! key was not free. With a single active consumer the second needs no list: it is what remains. Entries from `next` on were delivered
-//! to nobody, but for those whose time was known before they were reached.
+//! consumer, waiting for their time (`delays`), or queued: to be delivered again, or passed over because who must have them cannot take them:
+//! with Key_Shared the owner of their key, of chunks the consumer that has the beginning of their message. With a single active consumer the
+//! second needs no list: it is what remains. Entries from `next` on were delivered to nobody, but for those whose time was known before they
+//! were reached.
 //! [`ReadAhead`] holds what was read of them, and never decides anything.
 use std::collections::BTreeMap;
 
@@ -13,8 +14,10 @@ use proto::pulsar::MessageIdData;
 use proto::pulsar::command_subscribe::SubType;
 
 use self::delays::Delays;
+use super::chunks::{Chunks, Whole};
 use super::consumers::{Consumer, Consumers, Seat, are_too_many};
 use super::keys::Keys;
+use super::queue::Queue;
 use super::read_ahead::{Fetched, ReadAhead};
 use super::slots::{KeyPolicy, RangeConflict, Slot, SlotRange, Slots};
 use crate::cursor::AckSet;
@@ -59,6 +62,8 @@ struct Pending {
     consumer: Serial,
     messages: u32,
     slot: Slot,
+    /// It is a chunk, and not the last of its message.
+    part: bool,
 }
 
 /// What a consumer of a Key_Shared subscription asks for.
@@ -79,7 +84,9 @@ pub(crate) struct Dispatch {
     /// Shared and Key_Shared only.
     pending: BTreeMap<Position, Pending>,
     /// Shared and Key_Shared only.
-    queued: BTreeMap<Position, Slot>,
+    queue: Queue,
+    /// Shared and Key_Shared only.
+    chunks: Chunks,
     /// Key_Shared only.
     keys: Option<Keys>,
     /// The keys that the holder of an Exclusive subscription wants. `None`: all.
@@ -91,6 +98,8 @@ pub(crate) struct Dispatch {
     /// Never ends below `next`.
     ahead: ReadAhead,
     unacked: u64,
+    /// Of these, chunks that are not the last of their message.
+    parts: u64,
     unacked_blocked: bool,
     /// What all consumers of a Shared or Key_Shared subscription together may hold unacknowledged,
     unacked_max: Option<u64>,
@@ -111,13 +120,15 @@ impl Dispatch {
             next,
             consumers: Consumers::default(),
             pending: BTreeMap::new(),
-            queued: BTreeMap::new(),
+            queue: Queue::default(),
+            chunks: Chunks::default(),
             keys: None,
             wanted_keys: None,
             redelivered: BTreeMap::new(),
             delays: Delays::default(),
             ahead: ReadAhead::new(next),
             unacked: 0,
+            parts: 0,
             unacked_blocked: false,
             unacked_max: default.unacked_of_subscription,
             unacked_max_of_consumer: default.unacked_of_consumer,
@@ -143,9 +154,9 @@ impl Dispatch {
         self.next
     }
 
-    /// Entries that wait to be delivered again, or for their key.
+    /// Entries that wait to be delivered again, for their key, or for the consumer that has the beginning of their message.
     pub(crate) fn queued(&self) -> u64 {
-        self.queued.len() as u64
+        self.queue.len() as u64
     }
 
     pub(crate) fn unacked(&self) -> u64 {
@@ -209,6 +220,8 @@ impl Dispatch {
         }
         if self.shared() {
             self.requeue(serial, false);
+            let freed = self.chunks.leave(serial);
+            self.let_go(freed);
         } else if self.consumers.active() == Some(serial) {
             self.consumers.set_active(None);
             self.rewind();
@@ -292,12 +305,12 @@ impl Dispatch {
         }
     }
 
-    /// Delivers some entries again. Only what this consumer of a Shared subscription holds.
+    /// Delivers some entries again, of a message in chunks all. Only what this consumer of a Shared subscription holds.
     pub(crate) fn redeliver(&mut self, serial: Serial, ids: &[MessageIdData]) {
         for id in ids {
             let position = Position::new(id.ledger_id, id.entry_id);
             if self.pending.get(&position).is_some_and(|pending| pending.consumer == serial) {
-                self.requeue_one(position, true);
+                self.chunks.together(position).into_iter().for_each(|part| self.requeue_one(part, true));
             }
         }
     }
@@ -311,37 +324,60 @@ impl Dispatch {
     }
 
     fn requeue_one(&mut self, position: Position, counted: bool) {
-        let slot = self.end_pending(position).expect("the caller found it");
+        let whole = self.chunks.whole(position);
+        let slot = self.end_pending(position, false).expect("the caller found it");
         if counted {
             let count = self.redelivered.entry(position).or_default();
             *count = count.saturating_add(1);
         }
-        self.enqueue(position, slot);
+        self.enqueue(position, slot, whole);
     }
 
-    fn enqueue(&mut self, position: Position, slot: Slot) {
-        let before = self.queued.insert(position, slot);
-        assert!(before.is_none(), "an entry is queued once (C4)");
-        if let Some(keys) = &mut self.keys {
+    fn enqueue(&mut self, position: Position, slot: Slot, whole: Option<Whole>) {
+        let kept = whole.is_some_and(|whole| self.chunks.queue(position, whole));
+        self.queue.insert(position, slot, kept);
+        if let Some(keys) = self.keys.as_mut().filter(|_| !kept) {
             keys.wait(position, slot);
         }
     }
 
     fn unqueue(&mut self, position: Position) {
-        if let Some(slot) = self.queued.remove(&position)
-            && let Some(keys) = &mut self.keys
-        {
+        let Some((slot, free)) = self.queue.remove(position) else { return };
+        self.chunks.release(position, false);
+        if let Some(keys) = self.keys.as_mut().filter(|_| free) {
             keys.wait_no_more(position, slot);
         }
     }
 
-    /// Takes an entry from the consumer that holds it.
-    fn end_pending(&mut self, position: Position) -> Option<Slot> {
+    /// Chunks whose message is at nobody any more go like all others.
+    fn let_go(&mut self, chunks: Vec<Position>) {
+        for position in chunks {
+            let slot = self.queue.let_go(position);
+            if let Some(keys) = &mut self.keys {
+                keys.wait(position, slot);
+            }
+        }
+    }
+
+    /// Chunks whose message a consumer has begun with are for it alone, whoever owns their key meanwhile.
+    fn keep(&mut self, chunks: Vec<Position>) {
+        for position in chunks {
+            let slot = self.queue.keep(position);
+            if let Some(keys) = &mut self.keys {
+                keys.wait_no_more(position, slot);
+            }
+        }
+    }
+
+    /// Takes an entry from the consumer that holds it, because it is acknowledged or because it is given back.
+    fn end_pending(&mut self, position: Position, acknowledged: bool) -> Option<Slot> {
         let pending = self.pending.remove(&position)?;
-        self.settle(pending.consumer, u64::from(pending.messages));
+        self.settle(pending.consumer, u64::from(pending.messages), pending.part);
         if let Some(keys) = &mut self.keys {
             keys.release(pending.slot);
         }
+        let freed = self.chunks.release(position, acknowledged && self.keys.is_none());
+        self.let_go(freed);
         Some(pending.slot)
     }
 
@@ -349,9 +385,10 @@ impl Dispatch {
     fn rewind(&mut self) {
         self.next = self.acks.mark();
         for (_, pending) in std::mem::take(&mut self.pending) {
-            self.settle(pending.consumer, u64::from(pending.messages));
+            self.settle(pending.consumer, u64::from(pending.messages), pending.part);
         }
-        self.queued.clear();
+        self.queue.clear();
+        self.chunks.clear();
         if let Some(keys) = &mut self.keys {
             keys.forget_entries();
         }
@@ -370,23 +407,29 @@ impl Dispatch {
         if self.keys.is_some() {
             return self.next_keyed();
         }
-        let serial = self.consumers.pick(self.shared())?;
-        let (position, again) = match self.queued.first_key_value() {
-            Some((first, _)) => (*first, true),
-            None => match self.ahead.first_from(self.next) {
-                Some(position) => (position, false),
-                None => {
-                    self.pass_known();
-                    return None;
-                }
-            },
-        };
-        let fetched = self.ahead.take(position)?; // None: queued and not read yet.
-        if again {
-            self.unqueue(position);
-        } else {
-            self.next = position.next();
+        if self.shared() {
+            return self.next_shared();
         }
+        let serial = self.consumers.pick(false)?;
+        match self.ahead.first_from(self.next) {
+            Some(position) => self.deliver_new(serial, position),
+            None => {
+                self.pass_known();
+                None
+            }
+        }
+    }
+
+    /// `None`: it is queued and not read yet.
+    fn deliver_queued(&mut self, serial: Serial, position: Position) -> Option<Delivery> {
+        let fetched = self.ahead.take(position)?;
+        self.unqueue(position);
+        Some(self.deliver(serial, position, fetched))
+    }
+
+    fn deliver_new(&mut self, serial: Serial, position: Position) -> Option<Delivery> {
+        let fetched = self.ahead.take(position)?;
+        self.next = position.next();
         Some(self.deliver(serial, position, fetched))
     }
 
@@ -402,14 +445,22 @@ impl Dispatch {
         consumer.delivered(messages, fetched.bytes.len());
         let epoch = consumer.epoch.filter(|_| !shared);
         if shared {
+            let part = fetched.chunk.is_some_and(|chunk| !chunk.last);
             consumer.unacked += u64::from(messages);
+            consumer.parts += if part { u64::from(messages) } else { 0 };
             consumer.block();
             self.unacked += u64::from(messages);
+            self.parts += if part { u64::from(messages) } else { 0 };
             self.block();
-            let before = self.pending.insert(position, Pending { consumer: serial, messages, slot: fetched.slot });
+            let pending = Pending { consumer: serial, messages, slot: fetched.slot, part };
+            let before = self.pending.insert(position, pending);
             assert!(before.is_none(), "an entry is pending at one consumer (C4)");
             if let Some(keys) = &mut self.keys {
                 keys.hold(fetched.slot, serial);
+            }
+            if let Some(chunk) = fetched.chunk {
+                let kept = self.chunks.hold(position, chunk, serial);
+                self.keep(kept);
             }
         }
         let redelivery_count = self.redelivered.get(&position).copied().unwrap_or(0);
@@ -432,7 +483,7 @@ impl Dispatch {
     }
 
     fn forget(&mut self, position: Position) {
-        self.end_pending(position);
+        self.end_pending(position, true);
         self.unqueue(position);
         self.delays.remove(position);
         self.redelivered.remove(&position);
@@ -442,14 +493,17 @@ impl Dispatch {
     }
 
     fn block(&mut self) {
-        self.unacked_blocked = are_too_many(self.unacked, self.unacked_max, self.unacked_blocked);
+        self.unacked_blocked = are_too_many(self.unacked, self.parts, self.unacked_max, self.unacked_blocked);
     }
 
-    fn settle(&mut self, serial: Serial, messages: u64) {
+    fn settle(&mut self, serial: Serial, messages: u64, part: bool) {
+        let parts = if part { messages } else { 0 };
         self.unacked -= messages;
+        self.parts -= parts;
         self.block();
         if let Some(consumer) = self.consumers.get_mut(serial) {
             consumer.unacked -= messages;
+            consumer.parts -= parts;
             consumer.block();
         }
     }
@@ -459,9 +513,12 @@ mod acknowledgement;
 mod delays;
 mod keyed;
 mod reading;
+mod shared;
 mod standstill;
 pub(crate) use standstill::Standstill;
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

@@ -31,8 +31,8 @@ impl Dispatch {
         {
             let done = u64::from(pending.messages - left);
             pending.messages = left;
-            let consumer = pending.consumer;
-            self.settle(consumer, done);
+            let (consumer, part) = (pending.consumer, pending.part);
+            self.settle(consumer, done, part);
         }
         Some(delta)
     }
@@ -68,9 +68,9 @@ impl Dispatch {
         let mark = self.acks.mark();
         let below: Vec<Position> = self.pending.range(..mark).map(|(at, _)| *at).collect();
         for at in below {
-            self.end_pending(at);
+            self.end_pending(at, true);
         }
-        let below: Vec<Position> = self.queued.range(..mark).map(|(at, _)| *at).collect();
+        let below: Vec<Position> = self.queue.range(..mark).collect();
         below.into_iter().for_each(|at| self.unqueue(at));
         self.redelivered = self.redelivered.split_off(&mark);
         self.delays.remove_below(mark);
