@@ -16,12 +16,12 @@ mod queue;
 mod read_ahead;
 mod receivers;
 mod slots;
+mod unacked;
 
 mod acks; // The shell around it.
 mod admission;
 mod attached;
 mod attendance;
-mod delays;
 mod ended;
 mod error;
 mod expire;
@@ -31,6 +31,7 @@ mod report;
 mod requests;
 mod start;
 mod task;
+mod waking;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};

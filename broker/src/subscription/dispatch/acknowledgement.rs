@@ -29,10 +29,10 @@ impl Dispatch {
         if let Some(pending) = self.pending.get_mut(&position)
             && left < pending.messages
         {
-            let done = u64::from(pending.messages - left);
+            let done = pending.messages - left;
             pending.messages = left;
             let (consumer, part) = (pending.consumer, pending.part);
-            self.settle(consumer, done, part);
+            self.consumers.settle(consumer, done, part);
         }
         Some(delta)
     }

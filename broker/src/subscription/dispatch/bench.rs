@@ -214,11 +214,11 @@ impl Bench {
                 counted.1 += u64::from(pending.part);
             }
         }
-        assert_eq!(dispatch.unacked, unacked.values().map(|(all, _)| all).sum::<u64>());
-        assert_eq!(dispatch.parts, unacked.values().map(|(_, parts)| parts).sum::<u64>());
+        let together = unacked.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert_eq!(dispatch.consumers.unacked().counts(), together);
         for consumer in dispatch.consumers.iter() {
             let counted = unacked.get(&consumer.serial).copied().unwrap_or_default();
-            assert_eq!((consumer.unacked, consumer.parts), counted);
+            assert_eq!(consumer.unacked().counts(), counted);
             assert_eq!(consumer.permits, self.granted[&consumer.serial], "permits are granted minus delivered");
         }
         assert!(dispatch.next <= dispatch.ahead.end());

@@ -82,7 +82,7 @@ impl Dispatch {
                 self.markers.push(position);
                 continue;
             }
-            let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes)).unwrap_or_default();
+            let slot = self.keys.as_ref().map(|keys| keys.slots().slot_of(&bytes)).unwrap_or_default();
             let chunk = head.as_ref().filter(|_| self.shared()).and_then(|head| Chunk::of(head, slot));
             let due = head.as_ref().and_then(EntryHead::due);
             if !fetch.again && self.postpone(position, due, chunk) {
@@ -104,7 +104,7 @@ impl Dispatch {
 
     /// Whether the holder of an Exclusive subscription has said that it wants other keys. Such entries stay unacknowledged.
     fn is_left_out(&self, entry: &Bytes) -> bool {
-        self.wanted_keys.as_ref().is_some_and(|wanted| wanted.slots().owner(wanted.slot_of(entry)).is_none())
+        self.wanted.as_ref().is_some_and(|wanted| wanted.owner(wanted.slot_of(entry)).is_none())
     }
 
     /// Queued entries that no ledger holds any more cannot be delivered.

@@ -362,7 +362,7 @@ impl World {
         assert_ne!(standstill, Some(Standstill::Unexplained), "seed {seed}");
         self.waited += u64::from(standstill == Some(Standstill::Keys));
         self.kept += u64::from(standstill == Some(Standstill::Chunks));
-        if dispatch.is_blocked() {
+        if dispatch.consumers.unacked().is_blocked() {
             return;
         }
         let takes = |serial| dispatch.consumers.get(serial).is_some_and(Consumer::takes);

@@ -77,11 +77,11 @@ impl Dispatch {
             .collect();
         Some(if self.held {
             Standstill::HandOver
-        } else if self.unacked_blocked {
+        } else if self.consumers.unacked().is_blocked() {
             Standstill::SubscriptionUnacked
         } else if HOLES_MAX <= self.acks.holes() {
             Standstill::Holes
-        } else if with_permits.iter().all(|consumer| consumer.blocked) {
+        } else if with_permits.iter().all(|consumer| consumer.unacked().is_blocked()) {
             Standstill::ConsumerUnacked
         } else if !with_permits.iter().any(|consumer| consumer.takes()) {
             Standstill::Connection

@@ -120,7 +120,7 @@ impl Messages {
         assert_eq!(late, None, "seed {seed}: {position} before the chunk in front of it");
         if let Some(keys) = &bench.dispatch.keys {
             let continues = others.iter().any(|at| held.contains_key(at));
-            return continues && keys.slots().owner(keys.slot_of(&delivery.entry)) != Some(serial);
+            return continues && keys.slots().owner(keys.slots().slot_of(&delivery.entry)) != Some(serial);
         }
         assert!(
             self.home(position).is_none_or(|home| home == serial),

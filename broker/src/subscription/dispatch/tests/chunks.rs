@@ -225,7 +225,7 @@ fn limits_on_unacknowledged_messages_count_the_last_chunk_of_each() {
             let message = whole(&mut bench, "m", 5);
             let other = bench.publish(None);
             assert_eq!(positions(&bench.drain()), message, "{kind:?}: all of one, and nothing more");
-            assert_eq!(bench.dispatch.unacked(), 5);
+            assert_eq!(bench.dispatch.consumers.unacked().messages(), 5);
             message.iter().for_each(|position| bench.ack(*position));
             assert_eq!(positions(&bench.drain()), [other]);
             bench.check();
