@@ -49,7 +49,7 @@ struct Message {
     queued: BTreeSet<Position>,
     /// The holder was sent the last one.
     complete: bool,
-    /// When the holder had acknowledged all that it was sent, if it still has.
+    /// Its place among those of which the holder has acknowledged all that it was sent.
     idle: Option<u64>,
 }
 
@@ -60,9 +60,9 @@ pub(super) struct Chunks {
     of: BTreeMap<Position, Whole>,
     /// Of those that are queued, what a consumer gets as soon as it has permits.
     waiting: BTreeMap<Serial, BTreeSet<Position>>,
-    /// Messages of which nothing is pending, and their holders.
+    /// Messages with a holder of which nothing is pending, the oldest first.
     idle: BTreeMap<u64, Whole>,
-    /// Counts them.
+    /// How many there ever were.
     idled: u64,
 }
 
@@ -113,7 +113,11 @@ impl Chunks {
             let oldest = self.idle.first_key_value().filter(|_| IDLE_MAX < self.idle.len()).map(|(_, oldest)| *oldest);
             return oldest.map(|oldest| self.let_go(oldest)).unwrap_or_default();
         }
-        if was_last { self.let_go(whole) } else { self.forget_if_empty(whole) }
+        if was_last {
+            return self.let_go(whole);
+        }
+        self.forget_if_empty(whole);
+        Vec::new()
     }
 
     /// Who may have the rest of a message is anybody again.
@@ -133,12 +137,11 @@ impl Chunks {
         freed
     }
 
-    fn forget_if_empty(&mut self, whole: Whole) -> Vec<Position> {
+    fn forget_if_empty(&mut self, whole: Whole) {
         let empty = |message: &Message| message.holder.is_none() && message.queued.is_empty();
         if self.messages.get(&whole).is_some_and(empty) {
             self.messages.remove(&whole);
         }
-        Vec::new()
     }
 
     /// A consumer has left, and nothing is pending there. Gives the chunks that are free again.
