@@ -175,7 +175,12 @@ impl Chunks {
         message.map_or_else(|| vec![position], |message| message.pending.iter().copied().collect())
     }
 
-    /// The first chunk that a consumer shall have before anything new.
+    /// The first chunk that each consumer shall have before anything new.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Serial, Position)> {
+        self.waiting.iter().filter_map(|(serial, waiting)| Some((*serial, *waiting.first()?)))
+    }
+
+    /// The same of one consumer.
     pub(super) fn first_waiting(&self, serial: Serial) -> Option<Position> {
         self.waiting.get(&serial)?.first().copied()
     }

@@ -147,7 +147,12 @@ impl Keys {
         self.ready.clear();
     }
 
-    /// The first entry that waits for a consumer that could have it.
+    /// The first entry that waits for each consumer that could have it.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (Serial, Position)> {
+        self.ready.iter().filter_map(|(owner, ready)| Some((*owner, *ready.first()?)))
+    }
+
+    /// The same of one consumer.
     pub(super) fn first_ready(&self, serial: Serial) -> Option<Position> {
         self.ready.get(&serial)?.first().copied()
     }

@@ -2,7 +2,7 @@
 //! Key_Shared.
 use proto::Position;
 
-use super::{Consumer, Delivery, Dispatch, FETCH_BYTES_MAX, Serial};
+use super::{Consumer, Delivery, Dispatch, FETCH_BYTES_MAX, Keys, Serial};
 
 /// Entries that may be passed over for each consumer, and together, before nothing new is looked at, as in Apache Pulsar with Key_Shared.
 const LOOK_AHEAD: (usize, usize) = (2_000, 20_000);
@@ -56,11 +56,11 @@ impl Dispatch {
 
     /// Of those that are queued for certain consumers, the first for each that can take it now.
     pub(super) fn ready(&self) -> impl Iterator<Item = (Serial, Position)> {
-        self.consumers.iter().filter(|consumer| consumer.takes()).filter_map(|consumer| {
-            let of_key = self.keys.as_ref().and_then(|keys| keys.first_ready(consumer.serial));
-            let kept = self.chunks.first_waiting(consumer.serial);
-            Some((consumer.serial, of_key.into_iter().chain(kept).min()?))
-        })
+        let of_keys = self.keys.iter().flat_map(Keys::ready);
+        let of_keys = of_keys.filter(|(serial, first)| is_before(*first, self.chunks.first_waiting(*serial)));
+        let first_of_keys = |serial| self.keys.as_ref().and_then(|keys| keys.first_ready(serial));
+        let kept = self.chunks.waiting().filter(move |(serial, first)| is_before(*first, first_of_keys(*serial)));
+        of_keys.chain(kept).filter(|(serial, _)| self.consumers.get(*serial).is_some_and(Consumer::takes))
     }
 
     /// The first of them that was not read.
@@ -79,4 +79,8 @@ impl Dispatch {
     pub(super) fn reads_on(&self) -> bool {
         self.keys.is_none() || self.passes_more()
     }
+}
+
+fn is_before(one: Position, other: Option<Position>) -> bool {
+    other.is_none_or(|other| one < other)
 }
