@@ -1,6 +1,4 @@
 //! When sealed ledgers move to objects, and where. Names, defaults and texts are those of Apache Pulsar.
-use std::collections::HashMap;
-
 use proto::records::OffloadPolicy;
 use serde_json::{Value, json};
 
@@ -64,15 +62,15 @@ pub(super) fn read(value: &Value) -> Result<OffloadPolicy, PolicyError> {
             "credentials are not kept in policies: brokers take them from their environment"
         );
     }
-    let (defaults, mut shown) = (defaults(), HashMap::new());
+    let (defaults, mut shown) = (defaults(), Vec::new());
     for name in [BUCKETS, REGIONS, ENDPOINTS].iter().flat_map(|names| &names[1..]).chain(&SHOWN_TEXTS) {
         let text = members.get(*name).map(text).transpose().map_err(|error| within(name, error))?.flatten();
-        shown.extend(text.map(|text| ((*name).to_owned(), json!(text).to_string())));
+        shown.extend(text.map(|text| (*name, json!(text))));
     }
     for name in SHOWN_NUMBERS {
-        shown.extend(number(name)?.map(|number| (name.to_owned(), number.to_string())));
+        shown.extend(number(name)?.map(|number| (name, json!(number))));
     }
-    shown.retain(|name, value| defaults[name].to_string() != *value);
+    let shown = shown.into_iter().filter(|(name, value)| defaults[*name] != *value);
     Ok(OffloadPolicy {
         driver: given(&[DRIVER])?,
         bucket: given(&BUCKETS)?,
@@ -81,7 +79,7 @@ pub(super) fn read(value: &Value) -> Result<OffloadPolicy, PolicyError> {
         threshold_bytes: number(THRESHOLD_BYTES)?,
         threshold_seconds: number(THRESHOLD_SECONDS)?,
         deletion_lag_ms: number(DELETION_LAG_MS)?,
-        shown,
+        shown: shown.map(|(name, value)| (name.to_owned(), value.to_string())).collect(),
     })
 }
 

@@ -3,6 +3,7 @@ use proto::TopicName;
 
 use super::murmur3::murmur3;
 use super::slots::elected;
+use super::unacked::Unacked;
 use crate::outbox::Serial;
 
 /// Messages a consumer gets before the next has its turn, as in Apache Pulsar.
@@ -20,23 +21,14 @@ pub(crate) struct Consumer {
     granted: i64,
     /// Whether its connection takes more.
     pub(crate) room: bool,
-    /// Messages delivered and not acknowledged. Counted for Shared subscriptions only.
-    pub(crate) unacked: u64,
-    /// How many it may hold.
-    pub(super) unacked_max: Option<u64>,
-    /// Too many of them. Ends at half.
-    pub(crate) blocked: bool,
+    /// What it has not acknowledged. Counted for Shared and Key_Shared subscriptions only.
+    unacked: Unacked,
     pub(crate) epoch: Option<u64>,
     /// Of each key only the last message, as far as the topic was compacted.
     pub(crate) read_compacted: bool,
     pub(crate) messages_out: u64,
     pub(crate) bytes_out: u64,
     pub(crate) entries_out: u64,
-}
-
-/// Whether so many unacknowledged messages block whoever has them. `blocked`: they did until now, and do until half are left.
-pub(super) fn are_too_many(unacked: u64, max: Option<u64>, blocked: bool) -> bool {
-    max.is_some_and(|max| if blocked { max / 2 < unacked } else { max <= unacked })
 }
 
 impl Consumer {
@@ -48,9 +40,7 @@ impl Consumer {
             permits: 0,
             granted: 0,
             room: true,
-            unacked: 0,
-            unacked_max: None,
-            blocked: false,
+            unacked: Unacked::default(),
             epoch,
             read_compacted: false,
             messages_out: 0,
@@ -67,7 +57,7 @@ impl Consumer {
     }
 
     pub(super) fn takes(&self) -> bool {
-        0 < self.permits && self.room && !self.blocked
+        0 < self.permits && self.room && !self.unacked.is_blocked()
     }
 
     pub(super) fn delivered(&mut self, messages: u32, bytes: usize) {
@@ -79,8 +69,8 @@ impl Consumer {
         assert!(self.permits == exact, "permits are what was granted less what was sent (F1)");
     }
 
-    pub(super) fn block(&mut self) {
-        self.blocked = are_too_many(self.unacked, self.unacked_max, self.blocked);
+    pub(super) fn unacked(&self) -> &Unacked {
+        &self.unacked
     }
 }
 
@@ -100,12 +90,16 @@ impl Seat {
     }
 }
 
-/// All of them, ordered by priority, then name, then arrival.
+/// All of them, ordered by priority, then name, then arrival. What is charged to one is charged to all together.
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
     all: Vec<Consumer>,
     active: Option<Serial>,
     turn: Turn,
+    /// Of all together, also of those who have left and whose entries have no other place yet.
+    unacked: Unacked,
+    /// How many messages each may hold unacknowledged.
+    unacked_max: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -124,10 +118,6 @@ impl Consumers {
         self.all.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
-        self.all.iter_mut()
-    }
-
     pub(crate) fn get(&self, serial: Serial) -> Option<&Consumer> {
         self.all.iter().find(|consumer| consumer.serial == serial)
     }
@@ -136,7 +126,8 @@ impl Consumers {
         self.all.iter_mut().find(|consumer| consumer.serial == serial)
     }
 
-    pub(super) fn add(&mut self, consumer: Consumer) {
+    pub(super) fn add(&mut self, mut consumer: Consumer) {
+        consumer.unacked.limit(self.unacked_max);
         fn rank(consumer: &Consumer) -> (i32, &str, Serial) {
             (consumer.priority, &consumer.name, consumer.serial)
         }
@@ -171,6 +162,34 @@ impl Consumers {
             Seat::Topic(hash) => elected(&names, hash),
         };
         Some(self.all[at].serial)
+    }
+
+    /// What all have not acknowledged.
+    pub(super) fn unacked(&self) -> &Unacked {
+        &self.unacked
+    }
+
+    /// How many messages each may hold unacknowledged, and all together.
+    pub(super) fn limit(&mut self, each: Option<u64>, together: Option<u64>) {
+        self.unacked_max = each;
+        self.unacked.limit(together);
+        self.all.iter_mut().for_each(|consumer| consumer.unacked.limit(each));
+    }
+
+    /// A consumer holds more messages unacknowledged. `part`: a chunk, and not the last of its message.
+    pub(super) fn charge(&mut self, serial: Serial, messages: u32, part: bool) {
+        self.unacked.charge(messages.into(), part);
+        if let Some(consumer) = self.get_mut(serial) {
+            consumer.unacked.charge(messages.into(), part);
+        }
+    }
+
+    /// A consumer, who may have left, holds them no more.
+    pub(super) fn settle(&mut self, serial: Serial, messages: u32, part: bool) {
+        self.unacked.settle(messages.into(), part);
+        if let Some(consumer) = self.get_mut(serial) {
+            consumer.unacked.settle(messages.into(), part);
+        }
     }
 
     /// Messages that can be taken now.

@@ -1,20 +1,22 @@
 //! Who gets which entry next: a state machine without I/O.
 //!
 //! The entries between the mark of the acknowledged set and `next` are each exactly one of: acknowledged, pending at one
-//! consumer, waiting for their time (`delays`), or queued: to be delivered again, or, with Key_Shared, passed over because their
-//! key was not free. With a single active consumer the second needs no list: it is what remains. Entries from `next` on were delivered
-//! to nobody, but for those whose time was known before they were reached.
+//! consumer, waiting for their time (`delays`), or queued: to be delivered again, or passed over because who must have them cannot take them:
+//! with Key_Shared the owner of their key, of chunks the consumer that has the beginning of their message. With a single active consumer the
+//! second needs no list: it is what remains. Entries from `next` on were delivered to nobody, but for those whose time was known before they
+//! were reached.
 //! [`ReadAhead`] holds what was read of them, and never decides anything.
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proto::Position;
-use proto::pulsar::MessageIdData;
 use proto::pulsar::command_subscribe::SubType;
 
-use self::delays::Delays;
-use super::consumers::{Consumer, Consumers, Seat, are_too_many};
+use self::timing::Delays;
+use super::chunks::{Chunks, Whole};
+use super::consumers::{Consumer, Consumers, Seat};
 use super::keys::Keys;
+use super::queue::Queue;
 use super::read_ahead::{Fetched, ReadAhead};
 use super::slots::{KeyPolicy, RangeConflict, Slot, SlotRange, Slots};
 use crate::cursor::AckSet;
@@ -59,6 +61,8 @@ struct Pending {
     consumer: Serial,
     messages: u32,
     slot: Slot,
+    /// It is a chunk, and not the last of its message.
+    part: bool,
 }
 
 /// What a consumer of a Key_Shared subscription asks for.
@@ -79,23 +83,19 @@ pub(crate) struct Dispatch {
     /// Shared and Key_Shared only.
     pending: BTreeMap<Position, Pending>,
     /// Shared and Key_Shared only.
-    queued: BTreeMap<Position, Slot>,
+    queue: Queue,
+    /// Shared and Key_Shared only.
+    chunks: Chunks,
     /// Key_Shared only.
     keys: Option<Keys>,
-    /// The keys that the holder of an Exclusive subscription wants. `None`: all.
-    wanted_keys: Option<Keys>,
+    /// Of the keys that the holder of an Exclusive subscription wants. `None`: all.
+    wanted: Option<Slots>,
     /// How often an entry was given back. Shared and Key_Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
     /// Shared and Key_Shared only.
     delays: Delays,
     /// Never ends below `next`.
     ahead: ReadAhead,
-    unacked: u64,
-    unacked_blocked: bool,
-    /// What all consumers of a Shared or Key_Shared subscription together may hold unacknowledged,
-    unacked_max: Option<u64>,
-    /// and each.
-    unacked_max_of_consumer: Option<u64>,
     /// A new active consumer waits for the last acknowledgements of the one before.
     held: bool,
     /// Entries that no consumer must see.
@@ -105,22 +105,21 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     pub(crate) fn new(kind: SubType, acks: AckSet) -> Self {
         let (next, default) = (acks.mark(), Terms::default());
+        let mut consumers = Consumers::default();
+        consumers.limit(default.unacked_of_consumer, default.unacked_of_subscription);
         Self {
             kind,
             acks,
             next,
-            consumers: Consumers::default(),
+            consumers,
             pending: BTreeMap::new(),
-            queued: BTreeMap::new(),
+            queue: Queue::default(),
+            chunks: Chunks::default(),
             keys: None,
-            wanted_keys: None,
+            wanted: None,
             redelivered: BTreeMap::new(),
             delays: Delays::default(),
             ahead: ReadAhead::new(next),
-            unacked: 0,
-            unacked_blocked: false,
-            unacked_max: default.unacked_of_subscription,
-            unacked_max_of_consumer: default.unacked_of_consumer,
             held: false,
             markers: Vec::new(),
         }
@@ -143,223 +142,15 @@ impl Dispatch {
         self.next
     }
 
-    /// Entries that wait to be delivered again, or for their key.
+    /// Entries that wait to be delivered again, for their key, or for the consumer that has the beginning of their message.
     pub(crate) fn queued(&self) -> u64 {
-        self.queued.len() as u64
-    }
-
-    pub(crate) fn unacked(&self) -> u64 {
-        self.unacked
-    }
-
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.unacked_blocked
+        self.queue.len() as u64
     }
 
     /// Whether all consumers receive.
     pub(crate) fn shared(&self) -> bool {
         matches!(self.kind, SubType::Shared | SubType::KeyShared)
     }
-
-    // Consumers.
-
-    /// Lets a consumer in. The caller has checked that there is room for it; the kind may change while nobody is there.
-    pub(crate) fn attach(&mut self, kind: SubType, terms: &KeyTerms, mut consumer: Consumer) {
-        consumer.unacked_max = self.unacked_max_of_consumer;
-        if self.consumers.is_empty() && self.differs(kind, terms.policy) {
-            self.kind = kind;
-            self.keys = (kind == SubType::KeyShared).then(|| Keys::new(terms.policy));
-            self.rewind();
-            self.redelivered.clear();
-        }
-        assert!(!self.differs(kind, terms.policy), "a consumer of another kind must be refused before");
-        assert!(
-            kind != SubType::Exclusive || self.consumers.is_empty(),
-            "one consumer holds an Exclusive subscription"
-        );
-        self.wanted_keys = (kind == SubType::Exclusive && !terms.ranges.is_empty())
-            .then(|| Keys::new(KeyPolicy { sticky: true, ..terms.policy }));
-        if let Some(keys) = self.keys.as_mut().or(self.wanted_keys.as_mut()) {
-            keys.join(consumer.serial, &consumer.name, &terms.ranges);
-        }
-        self.consumers.add(consumer);
-    }
-
-    fn differs(&self, kind: SubType, policy: KeyPolicy) -> bool {
-        kind != self.kind || (kind == SubType::KeyShared && self.keys.as_ref().map(Keys::policy) != Some(policy))
-    }
-
-    /// What the consumers of a Key_Shared subscription agree on.
-    pub(crate) fn keys(&self) -> Option<&Keys> {
-        self.keys.as_ref()
-    }
-
-    /// Why a consumer cannot have the slots that it names. Its policy is that of the others, if there are any.
-    pub(crate) fn conflict(&self, terms: &KeyTerms) -> Option<RangeConflict> {
-        match self.keys.as_ref().filter(|_| !self.consumers.is_empty()) {
-            Some(keys) => keys.slots().conflict(&terms.ranges),
-            None => Slots::new(terms.policy).conflict(&terms.ranges),
-        }
-    }
-
-    /// Lets a consumer go. What it held unacknowledged is delivered again.
-    pub(crate) fn detach(&mut self, serial: Serial) {
-        if self.consumers.remove(serial).is_none() {
-            return;
-        }
-        if self.shared() {
-            self.requeue(serial, false);
-        } else if self.consumers.active() == Some(serial) {
-            self.consumers.set_active(None);
-            self.rewind();
-        }
-        if let Some(keys) = &mut self.keys {
-            keys.leave(serial);
-        }
-        if self.consumers.is_empty() {
-            self.ahead.restart(self.next);
-        }
-    }
-
-    /// Picks who receives from a subscription with a single active consumer; `true` if that changed. `seat` spreads
-    /// topics over consumers of equal priority.
-    pub(crate) fn elect(&mut self, seat: Seat) -> bool {
-        if self.shared() {
-            return false;
-        }
-        let elected = self.consumers.elect(seat);
-        let changed = elected != self.consumers.active();
-        if changed {
-            self.consumers.set_active(elected);
-            self.rewind();
-        }
-        changed
-    }
-
-    /// Holds deliveries back, or lets them go on with what is unacknowledged then.
-    pub(crate) fn hold(&mut self, held: bool) {
-        if self.held && !held {
-            self.rewind();
-        }
-        self.held = held;
-    }
-
-    /// What counts from now on.
-    pub(crate) fn heed(&mut self, terms: &Terms) {
-        self.set_delays(terms.delays);
-        self.unacked_max = terms.unacked_of_subscription;
-        self.unacked_max_of_consumer = terms.unacked_of_consumer;
-        self.block();
-        for consumer in self.consumers.iter_mut() {
-            consumer.unacked_max = terms.unacked_of_consumer;
-            consumer.block();
-        }
-    }
-
-    /// Adds permits. They never wrap, however many a client grants.
-    pub(crate) fn flow(&mut self, serial: Serial, permits: u32) {
-        if let Some(consumer) = self.consumers.get_mut(serial) {
-            consumer.grant(permits);
-        }
-    }
-
-    /// Whether deliveries to a consumer may be pushed.
-    pub(crate) fn set_room(&mut self, serial: Serial, room: bool) {
-        if let Some(consumer) = self.consumers.get_mut(serial) {
-            consumer.room = room;
-        }
-    }
-
-    /// Starts over from `acks`: nothing is pending, nothing was delivered before. Only while no consumer is there.
-    pub(crate) fn reset(&mut self, acks: AckSet) {
-        assert!(self.consumers.is_empty(), "consumers are closed before a subscription is moved");
-        self.acks = acks;
-        self.redelivered.clear();
-        self.rewind();
-    }
-
-    // Redelivery.
-
-    /// Delivers again all that a consumer holds; with a single active consumer, everything that is unacknowledged.
-    pub(crate) fn redeliver_all(&mut self, serial: Serial, epoch: Option<u64>) {
-        if let Some(consumer) = self.consumers.get_mut(serial) {
-            consumer.epoch = consumer.epoch.max(epoch);
-        }
-        if self.shared() {
-            self.requeue(serial, true);
-        } else if self.consumers.active() == Some(serial) {
-            self.rewind();
-        }
-    }
-
-    /// Delivers some entries again. Only what this consumer of a Shared subscription holds.
-    pub(crate) fn redeliver(&mut self, serial: Serial, ids: &[MessageIdData]) {
-        for id in ids {
-            let position = Position::new(id.ledger_id, id.entry_id);
-            if self.pending.get(&position).is_some_and(|pending| pending.consumer == serial) {
-                self.requeue_one(position, true);
-            }
-        }
-    }
-
-    /// Queues what a consumer holds. It counts as redelivery when the consumer gave it back, and not when it just left: it may
-    /// never have looked at it.
-    fn requeue(&mut self, serial: Serial, counted: bool) {
-        let held = self.pending.iter().filter(|(_, pending)| pending.consumer == serial);
-        let held: Vec<Position> = held.map(|(position, _)| *position).collect();
-        held.into_iter().for_each(|position| self.requeue_one(position, counted));
-    }
-
-    fn requeue_one(&mut self, position: Position, counted: bool) {
-        let slot = self.end_pending(position).expect("the caller found it");
-        if counted {
-            let count = self.redelivered.entry(position).or_default();
-            *count = count.saturating_add(1);
-        }
-        self.enqueue(position, slot);
-    }
-
-    fn enqueue(&mut self, position: Position, slot: Slot) {
-        let before = self.queued.insert(position, slot);
-        assert!(before.is_none(), "an entry is queued once (C4)");
-        if let Some(keys) = &mut self.keys {
-            keys.wait(position, slot);
-        }
-    }
-
-    fn unqueue(&mut self, position: Position) {
-        if let Some(slot) = self.queued.remove(&position)
-            && let Some(keys) = &mut self.keys
-        {
-            keys.wait_no_more(position, slot);
-        }
-    }
-
-    /// Takes an entry from the consumer that holds it.
-    fn end_pending(&mut self, position: Position) -> Option<Slot> {
-        let pending = self.pending.remove(&position)?;
-        self.settle(pending.consumer, u64::from(pending.messages));
-        if let Some(keys) = &mut self.keys {
-            keys.release(pending.slot);
-        }
-        Some(pending.slot)
-    }
-
-    /// Everything unacknowledged was delivered to nobody.
-    fn rewind(&mut self) {
-        self.next = self.acks.mark();
-        for (_, pending) in std::mem::take(&mut self.pending) {
-            self.settle(pending.consumer, u64::from(pending.messages));
-        }
-        self.queued.clear();
-        if let Some(keys) = &mut self.keys {
-            keys.forget_entries();
-        }
-        self.recall_delays();
-        self.ahead.restart(self.next);
-    }
-
-    // Delivery.
 
     /// The next delivery, if somebody can take it.
     pub(crate) fn next(&mut self) -> Option<Delivery> {
@@ -370,23 +161,29 @@ impl Dispatch {
         if self.keys.is_some() {
             return self.next_keyed();
         }
-        let serial = self.consumers.pick(self.shared())?;
-        let (position, again) = match self.queued.first_key_value() {
-            Some((first, _)) => (*first, true),
-            None => match self.ahead.first_from(self.next) {
-                Some(position) => (position, false),
-                None => {
-                    self.pass_known();
-                    return None;
-                }
-            },
-        };
-        let fetched = self.ahead.take(position)?; // None: queued and not read yet.
-        if again {
-            self.unqueue(position);
-        } else {
-            self.next = position.next();
+        if self.shared() {
+            return self.next_shared();
         }
+        let serial = self.consumers.pick(false)?;
+        match self.ahead.first_from(self.next) {
+            Some(position) => self.deliver_new(serial, position),
+            None => {
+                self.pass_known();
+                None
+            }
+        }
+    }
+
+    /// `None`: it is queued and not read yet.
+    fn deliver_queued(&mut self, serial: Serial, position: Position) -> Option<Delivery> {
+        let fetched = self.ahead.take(position)?;
+        self.unqueue(position);
+        Some(self.deliver(serial, position, fetched))
+    }
+
+    fn deliver_new(&mut self, serial: Serial, position: Position) -> Option<Delivery> {
+        let fetched = self.ahead.take(position)?;
+        self.next = position.next();
         Some(self.deliver(serial, position, fetched))
     }
 
@@ -402,14 +199,17 @@ impl Dispatch {
         consumer.delivered(messages, fetched.bytes.len());
         let epoch = consumer.epoch.filter(|_| !shared);
         if shared {
-            consumer.unacked += u64::from(messages);
-            consumer.block();
-            self.unacked += u64::from(messages);
-            self.block();
-            let before = self.pending.insert(position, Pending { consumer: serial, messages, slot: fetched.slot });
+            let part = fetched.chunk.is_some_and(|chunk| !chunk.last);
+            self.consumers.charge(serial, messages, part);
+            let pending = Pending { consumer: serial, messages, slot: fetched.slot, part };
+            let before = self.pending.insert(position, pending);
             assert!(before.is_none(), "an entry is pending at one consumer (C4)");
             if let Some(keys) = &mut self.keys {
                 keys.hold(fetched.slot, serial);
+            }
+            if let Some(chunk) = fetched.chunk {
+                let kept = self.chunks.hold(position, chunk, serial);
+                self.keep(kept);
             }
         }
         let redelivery_count = self.redelivered.get(&position).copied().unwrap_or(0);
@@ -417,7 +217,7 @@ impl Dispatch {
     }
 
     fn is_paused(&self) -> bool {
-        self.held || self.unacked_blocked || HOLES_MAX <= self.acks.holes()
+        self.held || self.consumers.unacked().is_blocked() || HOLES_MAX <= self.acks.holes()
     }
 
     /// Gives read-ahead back when nobody can take it for now.
@@ -430,38 +230,20 @@ impl Dispatch {
             self.delays.give_back();
         }
     }
-
-    fn forget(&mut self, position: Position) {
-        self.end_pending(position);
-        self.unqueue(position);
-        self.delays.remove(position);
-        self.redelivered.remove(&position);
-        self.ahead.take(position);
-        self.next = self.next.max(self.acks.mark());
-        self.ahead.reach(self.next);
-    }
-
-    fn block(&mut self) {
-        self.unacked_blocked = are_too_many(self.unacked, self.unacked_max, self.unacked_blocked);
-    }
-
-    fn settle(&mut self, serial: Serial, messages: u64) {
-        self.unacked -= messages;
-        self.block();
-        if let Some(consumer) = self.consumers.get_mut(serial) {
-            consumer.unacked -= messages;
-            consumer.block();
-        }
-    }
 }
 
 mod acknowledgement;
-mod delays;
+mod attaching;
 mod keyed;
 mod reading;
+mod redelivery;
+mod shared;
 mod standstill;
+mod timing;
 pub(crate) use standstill::Standstill;
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

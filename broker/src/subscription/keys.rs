@@ -1,9 +1,7 @@
 //! Key_Shared: which slots are in use, and which entries wait for theirs (ADR 13). Pure.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
 use proto::Position;
-use proto::entry::key_of_stored;
 
 use super::slots::{KeyPolicy, Slot, SlotRange, Slots};
 use crate::outbox::Serial;
@@ -49,12 +47,6 @@ impl Keys {
 
     pub(super) fn slots(&self) -> &Slots {
         &self.slots
-    }
-
-    /// The slot of an entry. Without a key that decodes, it goes with all such.
-    pub(super) fn slot_of(&self, entry: &Bytes) -> Slot {
-        let key = key_of_stored(entry);
-        self.slots.slot(key.as_ref().map(|key| key.bytes()).unwrap_or_default().as_ref())
     }
 
     pub(super) fn join(&mut self, serial: Serial, name: &str, ranges: &[SlotRange]) {
@@ -158,6 +150,11 @@ impl Keys {
     /// The first entry that waits for each consumer that could have it.
     pub(super) fn ready(&self) -> impl Iterator<Item = (Serial, Position)> {
         self.ready.iter().filter_map(|(owner, ready)| Some((*owner, *ready.first()?)))
+    }
+
+    /// The same of one consumer.
+    pub(super) fn first_ready(&self, serial: Serial) -> Option<Position> {
+        self.ready.get(&serial)?.first().copied()
     }
 
     /// Slots that a consumer must drain.

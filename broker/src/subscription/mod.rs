@@ -5,21 +5,23 @@
 //! its neighbours.
 //! Promises: every unacknowledged entry is at one consumer at most; an acknowledgement with a receipt is durable when answered.
 //! Never: appends to the topic, or waits for a client's socket.
+mod chunks;
 mod consumers;
 mod delayed;
 mod dispatch;
 mod keys;
 mod murmur3;
 mod near; // Pure, from whose turn it is to what is read ahead.
+mod queue;
 mod read_ahead;
 mod receivers;
 mod slots;
+mod unacked;
 
 mod acks; // The shell around it.
 mod admission;
 mod attached;
 mod attendance;
-mod delays;
 mod ended;
 mod error;
 mod expire;
@@ -29,6 +31,7 @@ mod report;
 mod requests;
 mod start;
 mod task;
+mod waking;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};

@@ -183,6 +183,12 @@ impl Near {
         self.read.first_due()
     }
 
+    /// Whether something below a position is due then.
+    pub(super) fn holds_before(&self, due: Due, position: Position) -> bool {
+        let range = (due, Position::new(0, 0))..(due, position);
+        self.unread.order.range(range.clone()).chain(self.read.order.range(range)).next().is_some()
+    }
+
     /// Whether something's time has come.
     pub(super) fn is_due(&self, now: Due) -> bool {
         let first = [self.unread.first_due(), self.read.first_due()];
@@ -202,7 +208,7 @@ mod tests {
     }
 
     fn fetched(bytes: usize) -> Fetched {
-        Fetched { bytes: Bytes::from(vec![0; bytes]), messages: 1, slot: Slot::default() }
+        Fetched { bytes: Bytes::from(vec![0; bytes]), messages: 1, slot: Slot::default(), chunk: None }
     }
 
     fn unread(near: &Near) -> Vec<u64> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proto::Position;
 
+use super::chunks::Chunk;
 use super::slots::Slot;
 
 /// An entry that was read.
@@ -13,6 +14,8 @@ pub(super) struct Fetched {
     pub(super) messages: u32,
     /// Of its key, on Key_Shared subscriptions.
     pub(super) slot: Slot,
+    /// Where it is a part of a message, on Shared and Key_Shared subscriptions.
+    pub(super) chunk: Option<Chunk>,
 }
 
 /// The window. Its bytes are those of its entries.
@@ -56,9 +59,9 @@ impl ReadAhead {
         first.filter(|first| *first < self.end) // What lies beyond was read because its time had come.
     }
 
-    /// The slot of an entry that is there.
-    pub(super) fn slot(&self, position: Position) -> Option<Slot> {
-        self.entries.get(&position).map(|fetched| fetched.slot)
+    /// An entry that is there.
+    pub(super) fn get(&self, position: Position) -> Option<&Fetched> {
+        self.entries.get(&position)
     }
 
     pub(super) fn put(&mut self, position: Position, fetched: Fetched) {
@@ -78,6 +81,13 @@ impl ReadAhead {
     /// New entries were read up to `end`, at least.
     pub(super) fn reach(&mut self, end: Position) {
         self.end = self.end.max(end);
+    }
+
+    /// What lies at `end` or behind it will be read again.
+    pub(super) fn turn_back(&mut self, end: Position) {
+        let again = self.entries.split_off(&end);
+        self.bytes -= again.values().map(|fetched| fetched.bytes.len()).sum::<usize>();
+        self.end = self.end.min(end);
     }
 
     /// What lies below `mark` is not wanted any more.
@@ -110,7 +120,7 @@ mod tests {
     }
 
     fn entry(bytes: &'static [u8], messages: u32) -> Fetched {
-        Fetched { bytes: Bytes::from_static(bytes), messages, slot: Slot(0) }
+        Fetched { bytes: Bytes::from_static(bytes), messages, slot: Slot(0), chunk: None }
     }
 
     #[test]
@@ -127,6 +137,11 @@ mod tests {
         assert_eq!(window.bytes(), 7);
         window.drop_below(at(2));
         assert_eq!((window.bytes(), window.contains(at(1)), window.end()), (4, false, at(5)));
+        window.turn_back(at(7));
+        assert_eq!((window.bytes(), window.end()), (4, at(5)));
+        window.put(at(3), entry(b"kl", 1));
+        window.turn_back(at(3));
+        assert_eq!((window.bytes(), window.end(), window.contains(at(2))), (4, at(3), true));
         window.restart(at(0));
         assert_eq!((window.bytes(), window.first_from(at(0)), window.end()), (0, None, at(0)));
     }

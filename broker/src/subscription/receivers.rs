@@ -68,7 +68,7 @@ impl Receivers {
     pub(super) fn receiver(&mut self, entry: &Bytes, messages: u32) -> Option<Serial> {
         let serial = match &self.keys {
             Some(keys) => {
-                let owner = keys.receiver(keys.slot_of(entry))?;
+                let owner = keys.receiver(keys.slots().slot_of(entry))?;
                 Some(owner).filter(|owner| self.consumers.get(*owner).is_some_and(Consumer::takes))
             }
             None => self.consumers.pick_in_turns(self.shared(), TURN_MESSAGES),

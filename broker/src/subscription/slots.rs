@@ -2,6 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
+use proto::entry::key_of_stored;
+
 use super::murmur3::murmur3;
 use crate::outbox::Serial;
 
@@ -73,6 +76,12 @@ impl Slots {
             Self::Ranges(_) => murmur3(key) % SLOTS,
         };
         Slot(u16::try_from(slot).expect("slots are below 65,536"))
+    }
+
+    /// The slot of an entry. Without a key that decodes, it goes with all such.
+    pub(super) fn slot_of(&self, entry: &Bytes) -> Slot {
+        let key = key_of_stored(entry);
+        self.slot(key.as_ref().map(|key| key.bytes()).unwrap_or_default().as_ref())
     }
 
     pub(super) fn owner(&self, slot: Slot) -> Option<Serial> {

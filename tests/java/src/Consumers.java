@@ -58,6 +58,67 @@ final class Consumers {
         }
     }
 
+    public static void eachMessageInChunksComesWholeToOneOfSeveralConsumers(Stage stage) throws Exception {
+        messagesInChunks(stage, 1000);
+    }
+
+    public static void messagesInChunksComeToConsumersThatHaveRoomForFewChunks(Stage stage) throws Exception {
+        messagesInChunks(stage, 5);
+    }
+
+    /** Of several producers at once, in eight chunks each, with small ones between them. */
+    private static void messagesInChunks(Stage stage, int queueSize) throws Exception {
+        for (SubscriptionType kind : List.of(SubscriptionType.Shared, SubscriptionType.Key_Shared)) {
+            String topic = stage.topic("chunks");
+            List<Consumer<String>> consumers = new ArrayList<>();
+            List<Producer<String>> producers = new ArrayList<>();
+            Set<String> sent = new HashSet<>();
+            for (int number = 0; number < 3; number++) {
+                consumers.add(stage.consuming(topic).subscriptionType(kind).receiverQueueSize(queueSize).subscribe());
+                producers.add(stage.producing(topic).enableBatching(false).enableChunking(true).chunkMaxMessageSize(200).create());
+            }
+            List<CompletableFuture<MessageId>> sending = new ArrayList<>();
+            for (int number = 0; number < 60; number++) {
+                String content = number + "x".repeat(number % 2 == 0 ? 10 : 1500);
+                sent.add(content);
+                sending.add(producers.get(number % 3).newMessage().key("k" + number).value(content).sendAsync());
+            }
+            CompletableFuture.allOf(sending.toArray(CompletableFuture[]::new)).get(Stage.PATIENCE_S, TimeUnit.SECONDS);
+            Set<String> found = new HashSet<>();
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(Stage.PATIENCE_S);
+            while (found.size() < sent.size() && System.nanoTime() < deadline) {
+                for (Consumer<String> consumer : consumers) {
+                    Message<String> message = consumer.receive(20, TimeUnit.MILLISECONDS);
+                    if (message != null) {
+                        Stage.that(found.add(message.getValue()), "twice: " + message.getValue());
+                        consumer.acknowledge(message);
+                    }
+                }
+            }
+            Stage.equal(found, sent);
+            Stage.eventually("the subscription is done with them", () ->
+                    stage.admin.topics().getStats(topic).getSubscriptions().get("s").getMsgBacklog() == 0);
+            for (Consumer<String> consumer : consumers) {
+                consumer.close();
+            }
+        }
+    }
+
+    public static void aMessageInChunksThatIsGivenBackComesAgainWhole(Stage stage) throws Exception {
+        String topic = stage.topic("chunks-again");
+        try (Producer<String> producer =
+                        stage.producing(topic).enableBatching(false).enableChunking(true).chunkMaxMessageSize(200).create();
+                Consumer<String> consumer = sharing(stage, topic).negativeAckRedeliveryDelay(50, TimeUnit.MILLISECONDS).subscribe()) {
+            producer.send("x".repeat(1500));
+            consumer.negativeAcknowledge(Stage.next(consumer));
+            Message<String> again = Stage.next(consumer);
+            Stage.equal(again.getValue(), "x".repeat(1500));
+            consumer.acknowledge(again);
+            Stage.eventually("the subscription is done with it", () ->
+                    stage.admin.topics().getStats(topic).getSubscriptions().get("s").getMsgBacklog() == 0);
+        }
+    }
+
     public static void whatFailsTooOftenGoesToTheDeadLetterTopic(Stage stage) throws Exception {
         String topic = stage.topic("dead");
         DeadLetterPolicy policy = DeadLetterPolicy.builder().maxRedeliverCount(2).initialSubscriptionName("heirs").build();

@@ -29,10 +29,10 @@ impl Dispatch {
         if let Some(pending) = self.pending.get_mut(&position)
             && left < pending.messages
         {
-            let done = u64::from(pending.messages - left);
+            let done = pending.messages - left;
             pending.messages = left;
-            let consumer = pending.consumer;
-            self.settle(consumer, done);
+            let (consumer, part) = (pending.consumer, pending.part);
+            self.consumers.settle(consumer, done, part);
         }
         Some(delta)
     }
@@ -68,9 +68,9 @@ impl Dispatch {
         let mark = self.acks.mark();
         let below: Vec<Position> = self.pending.range(..mark).map(|(at, _)| *at).collect();
         for at in below {
-            self.end_pending(at);
+            self.end_pending(at, true);
         }
-        let below: Vec<Position> = self.queued.range(..mark).map(|(at, _)| *at).collect();
+        let below: Vec<Position> = self.queue.range(..mark).collect();
         below.into_iter().for_each(|at| self.unqueue(at));
         self.redelivered = self.redelivered.split_off(&mark);
         self.delays.remove_below(mark);

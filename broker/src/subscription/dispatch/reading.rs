@@ -5,6 +5,7 @@ use proto::{EntryId, Position};
 
 use super::{Dispatch, FETCH_BYTES_MAX, Fetch, Fetched};
 use crate::log::{Chain, StoredEntry};
+use crate::subscription::chunks::Chunk;
 
 /// Entries that one read asks for.
 pub(super) const FETCH_ENTRIES_MAX: usize = 1000;
@@ -28,13 +29,13 @@ impl Dispatch {
         let entries_max = usize::try_from(entries).unwrap_or(usize::MAX).clamp(1, FETCH_ENTRIES_MAX);
         let queued = match &self.keys {
             Some(_) => self.ready_and_unread(),
-            None => match self.queued.first_key_value() {
-                Some((first, _)) if self.ahead.contains(*first) => return None,
-                first => first.map(|(first, _)| *first),
+            None => match self.ready_and_unread().or_else(|| self.queue.first_free()) {
+                Some(first) if self.ahead.contains(first) => return None,
+                first => first,
             },
         };
         if let Some(first) = queued {
-            let entries_max = one_read(first, entries_max, self.queued.range(first..).map(|(at, _)| *at));
+            let entries_max = one_read(first, entries_max, self.queue.like(first));
             return Some(Fetch { from: first, entries_max, bytes_max: FETCH_BYTES_MAX, again: true });
         }
         if let Some(near) = self.wanted_near() {
@@ -42,7 +43,7 @@ impl Dispatch {
         }
         // What waits for its time takes no permit: where there is much of it, as much is read as for many permits.
         let entries_max = if self.delays.prevail() { FETCH_ENTRIES_MAX } else { entries_max };
-        let unread = self.ahead.first_from(self.next).is_none() && self.ahead.end() < end && self.looks_ahead();
+        let unread = self.ahead.first_from(self.next).is_none() && self.ahead.end() < end && self.reads_on();
         unread.then_some(Fetch { from: self.ahead.end(), entries_max, bytes_max: FETCH_BYTES_MAX, again: false })
     }
 
@@ -71,8 +72,7 @@ impl Dispatch {
                 self.ahead.reach(position.next());
             }
             let is_near = fetch.again && position < self.near_end() && self.delays.take_unread(position);
-            let wanted =
-                if fetch.again { is_near || self.queued.contains_key(&position) } else { !self.is_known(position) };
+            let wanted = if fetch.again { is_near || self.queue.contains(position) } else { !self.is_known(position) };
             if !wanted || self.is_left_out(&bytes) {
                 continue;
             }
@@ -82,13 +82,14 @@ impl Dispatch {
                 self.markers.push(position);
                 continue;
             }
+            let slot = self.keys.as_ref().map(|keys| keys.slots().slot_of(&bytes)).unwrap_or_default();
+            let chunk = head.as_ref().filter(|_| self.shared()).and_then(|head| Chunk::of(head, slot));
             let due = head.as_ref().and_then(EntryHead::due);
-            if !fetch.again && self.postpone(position, due) {
+            if !fetch.again && self.postpone(position, due, chunk) {
                 continue;
             }
             let messages = head.map_or(1, |head| head.messages());
-            let slot = self.keys.as_ref().map(|keys| keys.slot_of(&bytes)).unwrap_or_default();
-            let fetched = Fetched { bytes, messages, slot };
+            let fetched = Fetched { bytes, messages, slot, chunk };
             if is_near {
                 self.delays.swept(position.next());
                 self.hold_near(position, due, fetched);
@@ -103,7 +104,7 @@ impl Dispatch {
 
     /// Whether the holder of an Exclusive subscription has said that it wants other keys. Such entries stay unacknowledged.
     fn is_left_out(&self, entry: &Bytes) -> bool {
-        self.wanted_keys.as_ref().is_some_and(|wanted| wanted.slots().owner(wanted.slot_of(entry)).is_none())
+        self.wanted.as_ref().is_some_and(|wanted| wanted.owner(wanted.slot_of(entry)).is_none())
     }
 
     /// Queued entries that no ledger holds any more cannot be delivered.
@@ -112,7 +113,7 @@ impl Dispatch {
             ledger: fetch.from.ledger,
             entry: EntryId(fetch.from.entry.0.saturating_add(fetch.entries_max as u64)),
         };
-        let queued = self.queued.range(fetch.from..end).map(|(at, _)| *at);
+        let queued = self.queue.range(fetch.from..end);
         let asked = queued.chain(self.delays.near().unread_in(fetch.from, end));
         let missing: Vec<Position> = asked.filter(|at| !chain.contains(*at)).collect();
         missing.into_iter().for_each(|position| self.forget(position));

@@ -24,6 +24,8 @@ pub(crate) enum Standstill {
     Keys,
     /// As before, and so much of it that nothing new is looked at.
     LookAhead,
+    /// Of a Shared subscription: what is left, or what comes next, are chunks of messages whose consumers have no permits.
+    Chunks,
     /// Entries are not read.
     Unread,
     /// Policies let no more be delivered for now.
@@ -44,6 +46,7 @@ impl fmt::Display for Standstill {
             Self::Connection => "clients do not read what they were sent",
             Self::Keys => "the keys of what is left are at other consumers",
             Self::LookAhead => "too many messages wait for keys at other consumers",
+            Self::Chunks => "the rest of messages in chunks waits for the consumers that have their beginning",
             Self::Unread => "entries are not read",
             Self::Pace => "its rate is limited",
             Self::CursorLog => "acknowledgements are not written",
@@ -57,7 +60,7 @@ impl Dispatch {
     pub(crate) fn has_demand(&self, end: Position) -> bool {
         let active = self.consumers.active();
         let mut receiving = self.consumers.iter().filter(|consumer| self.shared() || Some(consumer.serial) == active);
-        (self.next < end || !self.queued.is_empty() || self.delays.is_due())
+        (self.next < end || !self.queue.is_empty() || self.delays.is_due())
             && receiving.any(|consumer| 0 < consumer.permits)
     }
 
@@ -74,19 +77,21 @@ impl Dispatch {
             .collect();
         Some(if self.held {
             Standstill::HandOver
-        } else if self.unacked_blocked {
+        } else if self.consumers.unacked().is_blocked() {
             Standstill::SubscriptionUnacked
         } else if HOLES_MAX <= self.acks.holes() {
             Standstill::Holes
-        } else if with_permits.iter().all(|consumer| consumer.blocked) {
+        } else if with_permits.iter().all(|consumer| consumer.unacked().is_blocked()) {
             Standstill::ConsumerUnacked
         } else if !with_permits.iter().any(|consumer| consumer.takes()) {
             Standstill::Connection
         } else if self.wanted(end).is_some() {
             Standstill::Unread
         } else if self.keys.is_none() {
-            Standstill::Unexplained
-        } else if !self.looks_ahead() {
+            let only_kept = 0 < self.queue.kept() && self.queue.first_free().is_none();
+            let passed = end <= self.next || !self.passes_more();
+            if only_kept && passed { Standstill::Chunks } else { Standstill::Unexplained }
+        } else if !self.passes_more() {
             Standstill::LookAhead
         } else if end <= self.next {
             Standstill::Keys
@@ -99,18 +104,17 @@ impl Dispatch {
     /// ledgers have left of which the subscription was not told yet.
     pub(crate) fn check(&self, chain: &Chain) {
         let (mark, next) = (self.acks.mark(), self.next);
-        let first =
-            [self.pending.first_key_value().map(|(at, _)| *at), self.queued.first_key_value().map(|(at, _)| *at)];
-        let below = first.into_iter().flatten().find(|at| *at < mark);
+        let pending = self.pending.first_key_value().map(|(at, _)| *at);
+        let below = pending.filter(|at| *at < mark).or_else(|| self.queue.range(..mark).next());
         assert!(below.is_none(), "{below:?} is acknowledged (C4)");
         if self.shared() {
             let entries = chain.count(mark, next) - self.acks.holes_below(next);
             let pending = self.pending.len() - self.pending.range(next..).count();
-            let queued = self.queued.len() - self.queued.range(next..).count();
+            let queued = self.queue.len() - self.queue.range(next..).count();
             let known = (pending + queued) as u64 + self.delays.len_below(next);
             assert!(entries == known, "of {entries} unacknowledged entries {known} are known (C4)");
         } else {
-            let beyond = self.pending.len() + self.queued.len() + self.delays.len() as usize;
+            let beyond = self.pending.len() + self.queue.len() + self.delays.len() as usize;
             assert!(beyond == 0, "{beyond} entries have a place of their own (C4)");
         }
     }

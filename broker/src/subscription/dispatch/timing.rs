@@ -5,6 +5,7 @@ use super::reading::{FETCH_ENTRIES_MAX, one_read};
 use super::{Dispatch, FETCH_BYTES_MAX, Fetch, Fetched};
 use crate::cursor::Run;
 use crate::policies::DelayTerms;
+use crate::subscription::chunks::Chunk;
 use crate::subscription::delayed::{Delayed, Due};
 use crate::subscription::near::{Near, SOON_MS};
 
@@ -74,6 +75,11 @@ impl Delays {
 
     pub(super) fn contains(&self, position: Position) -> bool {
         self.delayed.contains(position) || self.near.contains(position)
+    }
+
+    /// Whether something below a position waits until then, or may.
+    fn hold_before(&self, due: Due, position: Position) -> bool {
+        self.near.holds_before(due, position) || self.delayed.first_due().is_some_and(|first| first <= due)
     }
 
     pub(super) fn remove(&mut self, position: Position) {
@@ -179,13 +185,18 @@ impl Dispatch {
         }
     }
 
-    /// Whether an entry that was read waits for its time. Then it is not delivered now.
-    pub(super) fn postpone(&mut self, position: Position, due: Option<u64>) -> bool {
-        let Some(due) = due.filter(|due| self.delays.now < *due && self.delays.terms.active && self.shared()) else {
-            return false;
-        };
+    /// Whether an entry that was read waits for its time, or a chunk for that of the beginning of its message. Then it is not delivered now.
+    pub(super) fn postpone(&mut self, position: Position, due: Option<u64>, chunk: Option<Chunk>) -> bool {
+        let own = due.filter(|due| self.delays.now < *due && self.delays.terms.active && self.shared());
+        let Some(due) = own.or_else(|| self.due_of_others(position, chunk?)) else { return false };
         self.delay(position, due);
         true
+    }
+
+    /// The time of a message in chunks, if chunks that belong before this one may still wait for it: they may have been read before that time, and this
+    /// one after it.
+    fn due_of_others(&self, position: Position, chunk: Chunk) -> Option<Due> {
+        chunk.due.filter(|due| !chunk.first && self.delays.hold_before(*due, position))
     }
 
     fn delay(&mut self, position: Position, due: Due) {
@@ -198,7 +209,7 @@ impl Dispatch {
     pub(super) fn is_known(&self, position: Position) -> bool {
         self.acks.contains(position)
             || self.delays.contains(position)
-            || self.queued.contains_key(&position)
+            || self.queue.contains(position)
             || self.pending.contains_key(&position)
     }
 
@@ -207,16 +218,29 @@ impl Dispatch {
         while self.queues_more()
             && let Some((position, fetched)) = self.delays.near.pop_due(self.delays.now)
         {
-            let slot = fetched.slot;
-            self.ahead.put(position, fetched);
-            self.enqueue(position, slot);
-            self.give_way(position);
+            self.let_come(position, fetched);
         }
         while self.delays.come_near() {}
     }
 
+    /// The time of an entry has come. A chunk must not come before others of its message.
+    fn let_come(&mut self, position: Position, fetched: Fetched) {
+        let (slot, chunk) = (fetched.slot, fetched.chunk);
+        if let Some(chunk) = chunk.filter(|chunk| !chunk.first) {
+            if self.next <= position {
+                return self.ahead.turn_back(position); // Not all that lies before it was looked at. It is read again in its turn.
+            }
+            if let Some(due) = self.due_of_others(position, chunk) {
+                return self.delay(position, due);
+            }
+        }
+        self.ahead.put(position, fetched);
+        self.enqueue(position, slot, chunk.map(|chunk| chunk.of));
+        self.give_way(position);
+    }
+
     fn queues_more(&self) -> bool {
-        if self.keys.is_some() { self.looks_ahead() } else { self.queued.len() < QUEUED_MAX }
+        if self.keys.is_some() { self.passes_more() } else { self.queue.len() < QUEUED_MAX }
     }
 
     /// What is due soon and was read. Its own time is what counts, whatever was thought of it.
