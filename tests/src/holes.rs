@@ -19,11 +19,14 @@ const PLAIN_WINDOW: Duration = Duration::from_millis(200);
 const MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 /// When nothing came for so long, nothing is owed.
 const QUIET: Duration = Duration::from_secs(2);
+const PERMITS: u32 = 10_000;
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// Messages published whose receipts are not yet there.
 const WINDOW: usize = 2000;
 /// Message ids in one command.
 const IDS: usize = 200;
+/// Acknowledgements by position whose receipts are not yet there.
+const ASKED_WINDOW: usize = 20_000;
 
 /// How much, how often and where.
 #[derive(Debug, Clone)]
@@ -34,6 +37,9 @@ pub struct HolesRun {
     pub holes: usize,
     /// Between two kills.
     pub kill_every: Duration,
+    /// Acknowledge what is known to lie there, instead of what is delivered. Each life begins with the delivery of all holes: very many
+    /// of them take longer than there is between two kills.
+    pub by_position: bool,
     /// Of the random choices.
     pub seed: u64,
     /// For data and output. Must be there.
@@ -112,6 +118,10 @@ struct Book {
     hole_in: f64,
     rng: SmallRng,
     unsettled: usize,
+    /// Everything below was decided upon.
+    next: usize,
+    /// Of these, what is to be asked again.
+    again: Vec<usize>,
     report: HolesReport,
 }
 
@@ -131,6 +141,8 @@ impl Book {
             hole_in: run.holes as f64 / run.messages as f64,
             rng: SmallRng::seed_from_u64(run.seed),
             unsettled: run.messages,
+            next: 0,
+            again: Vec::new(),
             report: HolesReport { messages: run.messages, ..Default::default() },
         }
     }
@@ -142,10 +154,32 @@ impl Book {
     fn killed(&mut self) {
         self.kills.push(self.now());
         self.report.kills += 1;
-        for fate in self.fates.iter_mut().filter(|fate| **fate == Fate::Asked) {
+        for (number, fate) in self.fates.iter_mut().enumerate().filter(|(_, fate)| **fate == Fate::Asked) {
             *fate = Fate::Unknown;
+            self.again.push(number);
             self.unsettled -= 1;
         }
+    }
+
+    /// The next to be acknowledged without a receipt and with one, in the order in which they lie.
+    fn some(&mut self) -> (Vec<usize>, Vec<usize>) {
+        let (mut plain, mut asked) = (Vec::new(), self.again.split_off(self.again.len().saturating_sub(IDS)));
+        while plain.len() + asked.len() < IDS && self.next < self.fates.len() {
+            let number = self.next;
+            self.next += 1;
+            match self.delivered(number) {
+                Wish::Leave => {}
+                Wish::Plain => plain.push(number),
+                Wish::Receipt => asked.push(number),
+            }
+        }
+        asked.iter().for_each(|number| self.asked(*number));
+        (plain, asked)
+    }
+
+    /// Whether all that is to be acknowledged is.
+    fn is_done(&self) -> bool {
+        self.unsettled == 0 && self.again.is_empty()
     }
 
     /// Whether an acknowledgement without a receipt had its time before the kill that came next.
@@ -219,12 +253,15 @@ pub async fn keep_holes(run: &HolesRun) -> Result<HolesReport, Failure> {
     let mut server = Standalone::start(&run.directory).await?;
     let addresses = [server.address()];
     // The subscription is there before the first message: nothing leaves that it has not acknowledged.
-    attach(&addresses).await?.close().await?;
+    attach(&addresses, PERMITS).await?.close().await?;
     let positions = publish(run, &addresses).await?;
     let mut book = Book::new(run);
     loop {
         let until = Instant::now() + run.kill_every;
-        let all = acknowledge(&addresses, &positions, &mut book, until).await?;
+        let all = match run.by_position {
+            true => acknowledge_by_position(&addresses, &positions, &mut book, until).await?,
+            false => acknowledge(&addresses, &positions, &mut book, until).await?,
+        };
         if all {
             break;
         }
@@ -245,8 +282,8 @@ async fn kill(server: &mut Standalone, book: &mut Book) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn attach(addresses: &[String]) -> Result<Subscriber, Failure> {
-    let subscription = Subscription { permits: 10_000, ..Subscription::durable(TOPIC, SUBSCRIPTION) };
+async fn attach(addresses: &[String], permits: u32) -> Result<Subscriber, Failure> {
+    let subscription = Subscription { permits, ..Subscription::durable(TOPIC, SUBSCRIPTION) };
     let (mut tries, end) = (tokio::time::interval(RETRY_EVERY), Instant::now() + MESSAGE_WITHIN);
     loop {
         tries.tick().await;
@@ -292,7 +329,7 @@ async fn acknowledge(
     book: &mut Book,
     until: Instant,
 ) -> Result<bool, Failure> {
-    let mut subscriber = attach(addresses).await?;
+    let mut subscriber = attach(addresses, PERMITS).await?;
     let (mut plain, mut asked) = (Vec::new(), Vec::new());
     while 0 < book.unsettled {
         if until <= Instant::now() {
@@ -337,9 +374,50 @@ async fn acknowledge(
     Ok(true)
 }
 
+/// Acknowledges one after the other until then. Whether everything is acknowledged that is to be.
+async fn acknowledge_by_position(
+    addresses: &[String],
+    positions: &[Position],
+    book: &mut Book,
+    until: Instant,
+) -> Result<bool, Failure> {
+    let mut subscriber = attach(addresses, 0).await?;
+    let mut awaited = 0;
+    while !book.is_done() {
+        if until <= Instant::now() {
+            return Ok(false);
+        }
+        let (plain, asked) = if awaited < ASKED_WINDOW { book.some() } else { Default::default() };
+        let at = |numbers: &[usize]| -> Vec<Position> { numbers.iter().map(|number| positions[*number]).collect() };
+        if !plain.is_empty() {
+            subscriber.acknowledge(&at(&plain));
+        }
+        if !asked.is_empty() {
+            subscriber.acknowledge_with_receipt(at(&asked));
+            awaited += asked.len();
+        }
+        subscriber.flush().await?;
+        book.sent(&plain);
+        let mut waits = plain.is_empty() && asked.is_empty() && 0 < awaited;
+        while waits || subscriber.has_event() {
+            waits = false;
+            match tokio::time::timeout_at(until.into(), subscriber.next()).await {
+                Err(_) => return Ok(false),
+                Ok(Ok(Event::Acknowledged(answered))) => {
+                    awaited -= answered.len();
+                    book.answered(answered.iter().filter_map(|position| positions.binary_search(position).ok()));
+                }
+                Ok(Ok(Event::Message(_))) => return Err(Failure::internal("a message came without a permit")),
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Reads what the subscription still has.
 async fn drain(addresses: &[String], book: &mut Book) -> Result<(), Failure> {
-    let mut subscriber = attach(addresses).await?;
+    let mut subscriber = attach(addresses, PERMITS).await?;
     loop {
         let patience = if book.report.holes_found < book.report.holes { MESSAGE_WITHIN } else { QUIET };
         match tokio::time::timeout(patience, subscriber.next()).await {

@@ -124,7 +124,9 @@ impl Subscriber {
             ..Default::default()
         };
         connection.ask(ask, request_id).await?;
-        connection.queue(CommandFlow { consumer_id: CONSUMER, message_permits: subscription.permits });
+        if 0 < subscription.permits {
+            connection.queue(CommandFlow { consumer_id: CONSUMER, message_permits: subscription.permits });
+        }
         connection.flush().await?;
         Ok(Self { connection, permits: subscription.permits, used: 0, asked: HashMap::new() })
     }

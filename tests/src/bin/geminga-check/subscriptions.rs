@@ -23,6 +23,10 @@ pub(crate) enum Subscriptions {
         /// Seconds between two kills.
         #[arg(long, default_value_t = 10.0)]
         kill_every: f64,
+        /// Acknowledge what is known to lie there, not what is delivered: a consumer that starts again gets all holes first, and a
+        /// million of them take longer than there is between two kills.
+        #[arg(long)]
+        by_position: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -62,11 +66,12 @@ pub(crate) enum Subscriptions {
 /// Runs one of them.
 pub(crate) async fn run(check: Subscriptions) -> Result<(), Failure> {
     match check {
-        Subscriptions::Holes { messages, holes, kill_every, place } => {
+        Subscriptions::Holes { messages, holes, kill_every, by_position, place } => {
             let ground = place.prepare()?;
             let (seed, directory) = (ground.seed, ground.directory.clone());
             let kill_every = Duration::from_secs_f64(kill_every);
-            let report = Box::pin(keep_holes(&HolesRun { messages, holes, kill_every, seed, directory })).await?;
+            let run = HolesRun { messages, holes, kill_every, by_position, seed, directory };
+            let report = Box::pin(keep_holes(&run)).await?;
             println!("{report}");
             kept(report.faults() as u64)
         }
