@@ -257,10 +257,9 @@ pub async fn keep_holes(run: &HolesRun) -> Result<HolesReport, Failure> {
     let positions = publish(run, &addresses).await?;
     let mut book = Book::new(run);
     loop {
-        let until = Instant::now() + run.kill_every;
         let all = match run.by_position {
-            true => acknowledge_by_position(&addresses, &positions, &mut book, until).await?,
-            false => acknowledge(&addresses, &positions, &mut book, until).await?,
+            true => acknowledge_by_position(&addresses, &positions, &mut book, run.kill_every).await?,
+            false => acknowledge(&addresses, &positions, &mut book, run.kill_every).await?,
         };
         if all {
             break;
@@ -322,14 +321,15 @@ fn number(message: &Delivery) -> Result<usize, Failure> {
     usize::try_from(u64::from_le_bytes(bytes)).map_err(Failure::internal)
 }
 
-/// Acknowledges what comes until then. Whether everything is acknowledged that is to be.
+/// Acknowledges what comes for so long. Whether everything is acknowledged that is to be.
 async fn acknowledge(
     addresses: &[String],
     positions: &[Position],
     book: &mut Book,
-    until: Instant,
+    time: Duration,
 ) -> Result<bool, Failure> {
     let mut subscriber = attach(addresses, PERMITS).await?;
+    let until = Instant::now() + time; // From here on: each life gets something done.
     let (mut plain, mut asked) = (Vec::new(), Vec::new());
     while 0 < book.unsettled {
         if until <= Instant::now() {
@@ -374,14 +374,15 @@ async fn acknowledge(
     Ok(true)
 }
 
-/// Acknowledges one after the other until then. Whether everything is acknowledged that is to be.
+/// Acknowledges one after the other for so long. Whether everything is acknowledged that is to be.
 async fn acknowledge_by_position(
     addresses: &[String],
     positions: &[Position],
     book: &mut Book,
-    until: Instant,
+    time: Duration,
 ) -> Result<bool, Failure> {
     let mut subscriber = attach(addresses, 0).await?;
+    let until = Instant::now() + time;
     let mut awaited = 0;
     while !book.is_done() {
         if until <= Instant::now() {
