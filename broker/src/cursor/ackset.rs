@@ -86,6 +86,12 @@ impl AckSet {
         self.mark
     }
 
+    /// After the last that is acknowledged.
+    pub(crate) fn end(&self) -> Position {
+        let last = self.holes.last_key_value().and_then(|(ledger, entries)| Some((*ledger, entries.max()?)));
+        last.map_or(self.mark, |(ledger, entry)| Position { ledger, entry: EntryId(entry + 1) })
+    }
+
     /// The last existing entry below the mark: Pulsar's mark-delete position.
     pub(crate) fn mark_delete(&self, chain: &Chain) -> Option<Position> {
         chain.before(self.mark)

@@ -23,9 +23,9 @@ use crate::cursor::AckSet;
 use crate::outbox::Serial;
 use crate::policies::Terms;
 
-/// Acknowledged entries above the mark. Beyond it deliveries pause, because none of them may be forgotten: about 1 MiB each
-/// in the worst pattern, and far less in any usual one.
-const HOLES_MAX: u64 = 4_000_000;
+/// Acknowledged entries above the mark, beyond which nothing is delivered that was not before, because none of them may be forgotten: 4 MiB
+/// where nearly all are acknowledged, 64 MiB in the worst pattern.
+const HOLES_MAX: u64 = 32_000_000;
 /// Bytes that one read asks for: half of what a subscription may hold.
 const FETCH_BYTES_MAX: usize = 1024 * 1024;
 /// Read ahead that may stay while nobody can take it.
@@ -100,6 +100,7 @@ pub(crate) struct Dispatch {
     held: bool,
     /// Entries that no consumer must see.
     markers: Vec<Position>,
+    holes_max: u64,
 }
 
 impl Dispatch {
@@ -122,6 +123,7 @@ impl Dispatch {
             ahead: ReadAhead::new(next),
             held: false,
             markers: Vec::new(),
+            holes_max: HOLES_MAX,
         }
     }
 
@@ -166,6 +168,7 @@ impl Dispatch {
         }
         let serial = self.consumers.pick(false)?;
         match self.ahead.first_from(self.next) {
+            Some(position) if self.is_beyond(position) => None,
             Some(position) => self.deliver_new(serial, position),
             None => {
                 self.pass_known();
@@ -217,12 +220,24 @@ impl Dispatch {
     }
 
     fn is_paused(&self) -> bool {
-        self.held || self.consumers.unacked().is_blocked() || HOLES_MAX <= self.acks.holes()
+        self.held || self.consumers.unacked().is_blocked()
+    }
+
+    /// Whether an entry is not delivered, because too much is acknowledged beyond what is not. What lies before that is delivered again all the
+    /// same, also by a broker that has just loaded it: else the mark could never move.
+    fn is_beyond(&self, position: Position) -> bool {
+        self.holes_max <= self.acks.holes() && self.acks.end() <= position
+    }
+
+    /// Whether nothing new is delivered for that reason.
+    fn is_full(&self) -> bool {
+        self.is_beyond(self.ahead.first_from(self.next).unwrap_or_else(|| self.ahead.end()))
     }
 
     /// Gives read-ahead back when nobody can take it for now.
     pub(crate) fn rest(&mut self) {
-        let idle = self.is_paused() || self.consumers.permits(self.shared()) == 0;
+        let idle =
+            self.is_paused() || (self.is_full() && self.queue.is_empty()) || self.consumers.permits(self.shared()) == 0;
         if idle && IDLE_BYTES_MAX < self.ahead.bytes() {
             self.ahead.restart(self.next);
         }

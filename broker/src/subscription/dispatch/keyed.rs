@@ -14,6 +14,9 @@ impl Dispatch {
             return self.deliver_queued(serial, position);
         }
         while let Some(position) = self.ahead.first_from(self.next) {
+            if self.is_beyond(position) {
+                return None;
+            }
             if let Some(serial) = self.keyed_receiver(position).filter(|serial| self.takes_new(*serial)) {
                 return self.deliver_new(serial, position);
             }

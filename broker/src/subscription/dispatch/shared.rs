@@ -23,6 +23,9 @@ impl Dispatch {
                 self.pass_known();
                 return None;
             };
+            if self.is_beyond(position) {
+                return None;
+            }
             let chunk = self.ahead.get(position)?.chunk;
             match chunk.and_then(|chunk| self.chunks.holder(chunk)) {
                 None => return self.deliver_new(serial, position),
@@ -77,7 +80,7 @@ impl Dispatch {
 
     /// Whether new entries are looked at. A Shared subscription finds out with each what it may do with it.
     pub(super) fn reads_on(&self) -> bool {
-        self.keys.is_none() || self.passes_more()
+        !self.is_full() && (self.keys.is_none() || self.passes_more())
     }
 }
 

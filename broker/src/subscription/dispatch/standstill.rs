@@ -3,7 +3,7 @@ use std::fmt;
 
 use proto::Position;
 
-use super::{Consumer, Dispatch, HOLES_MAX};
+use super::{Consumer, Dispatch};
 use crate::log::Chain;
 
 /// Why a consumer with permits gets nothing although there is a backlog.
@@ -79,14 +79,14 @@ impl Dispatch {
             Standstill::HandOver
         } else if self.consumers.unacked().is_blocked() {
             Standstill::SubscriptionUnacked
-        } else if HOLES_MAX <= self.acks.holes() {
-            Standstill::Holes
         } else if with_permits.iter().all(|consumer| consumer.unacked().is_blocked()) {
             Standstill::ConsumerUnacked
         } else if !with_permits.iter().any(|consumer| consumer.takes()) {
             Standstill::Connection
         } else if self.wanted(end).is_some() {
             Standstill::Unread
+        } else if self.is_full() {
+            Standstill::Holes
         } else if self.keys.is_none() {
             let only_kept = 0 < self.queue.kept() && self.queue.first_free().is_none();
             let passed = end <= self.next || !self.passes_more();

@@ -1,4 +1,4 @@
-//! How many messages may be unacknowledged.
+//! How many messages may be unacknowledged, and how many acknowledged behind them.
 use super::*;
 
 #[test]
@@ -58,5 +58,36 @@ fn limits_on_unacknowledged_messages_change_while_they_are_held() {
         assert_eq!(positions(&bench.drain()), published[4..6]);
         bench.dispatch.heed(&Terms { unacked_of_consumer: None, unacked_of_subscription: None, ..limits });
         assert_eq!(positions(&bench.drain()), published[6..], "without a limit");
+    }
+}
+
+#[test]
+fn beyond_too_many_holes_nothing_new_comes_and_what_lies_before_them_does() {
+    for kind in [SubType::Shared, SubType::KeyShared, SubType::Exclusive, SubType::Failover] {
+        let mut bench = Bench::new(kind);
+        bench.dispatch.holes_max = 3;
+        let published: Vec<Position> = (0..20).map(|number| bench.publish_key(None, &number.to_string())).collect();
+        bench.attach(1, 0);
+        bench.flow(1, 5);
+        assert_eq!(positions(&bench.drain()), published[..5]);
+        [1, 3, 4].into_iter().for_each(|number| bench.ack(published[number]));
+        bench.flow(1, 100);
+        assert_eq!(bench.drain(), [], "{kind:?}");
+        assert_eq!(bench.dispatch.standstill(bench.chain.end()), Some(Standstill::Holes), "{kind:?}");
+        bench.dispatch.redeliver_all(Serial(1), None);
+        assert_eq!(positions(&bench.drain()), [published[0], published[2]], "{kind:?}: given back");
+        bench.detach(1);
+
+        let mut loaded = Bench::new(kind);
+        (loaded.chain, loaded.entries) = (bench.chain, bench.entries);
+        loaded.dispatch = Dispatch::new(kind, bench.dispatch.acks().clone());
+        loaded.dispatch.holes_max = 3;
+        loaded.attach(1, 0);
+        loaded.flow(1, 100);
+        assert_eq!(positions(&loaded.drain()), [published[0], published[2]], "{kind:?}: loaded again");
+        loaded.ack(published[2]);
+        assert_eq!(loaded.drain(), [], "{kind:?}: still too many");
+        loaded.ack(published[0]);
+        assert_eq!(positions(&loaded.drain()), published[5..], "{kind:?}: there are none");
     }
 }
