@@ -13,7 +13,7 @@ use super::session::{Done, Session};
 use crate::Context;
 use crate::outbox::{Client, Serial, Turn};
 use crate::policies::Effective;
-use crate::topic::{AttachProducer, ProducerAttached, SubscribeAt, TopicError, TopicHandle};
+use crate::topic::{AttachProducer, Leaving, ProducerAttached, SubscribeAt, TopicError, TopicHandle};
 
 /// What a client calls by a producer id.
 pub(super) enum ProducerSlot {
@@ -104,7 +104,7 @@ impl Session {
     /// Detaches without an answer to the client.
     fn leave_topic(&mut self, producer: OpenProducer) {
         self.requests.push(Box::pin(async move {
-            producer.topic.detach(producer.serial, None).await;
+            producer.topic.detach(producer.serial).await;
             Done::Nothing
         }));
     }
@@ -117,12 +117,10 @@ impl Session {
                 // Answered by the topic, after the last receipt.
                 self.held.let_go(producer.serial, &mut self.burst);
                 self.burst.hand_over_publishes().await;
-                let answered = producer.topic.detach(producer.serial, Some(request_id)).await;
+                let leaving = Leaving { serial: producer.serial, request_id, outbox: self.outbox.clone() };
+                producer.topic.leave(leaving).await;
                 self.producers.remove(&producer_id);
                 self.note_former(producer_id);
-                if !answered {
-                    self.outbox.send(CommandSuccess { request_id, schema: None });
-                }
             }
             Some(ProducerSlot::Opening { .. }) | None => self.outbox.send(CommandSuccess { request_id, schema: None }),
         }

@@ -289,7 +289,7 @@ impl Session {
                 && producer.serial == serial
             {
                 tracing::warn!(address = %self.address, producer = producer.attached.name, "closed: its messages are not confirmed in time");
-                producer.topic.detach(serial, None).await;
+                producer.topic.detach(serial).await;
                 self.outbox.push(|push| push.send_producer_away(*producer_id, serial, &NextOwner::default()));
                 return;
             }
@@ -386,7 +386,7 @@ impl Session {
         {
             if let ProducerSlot::Open(producer) = slot {
                 self.outbox.write_off(producer.serial);
-                producer.topic.detach(producer.serial, None).await;
+                producer.topic.detach(producer.serial).await;
             }
         }
         for (_, slot) in self.consumers.extract_if(|_, slot| matches!(slot, ConsumerSlot::Open(_))).collect::<Vec<_>>()

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::compaction::Compactions;
 use super::offloads::Offloads;
-use super::producers::{AttachProducer, ProducerAttached, ProducerRefused, ProducerReply, Publish};
+use super::producers::{AttachProducer, Leaving, ProducerAttached, ProducerRefused, ProducerReply, Publish};
 use super::task::{Command, Make};
 use super::{ResetTo, SubscribeAt, TopicError};
 use crate::cursor::{Need, OF_COMPACTION};
@@ -123,9 +123,14 @@ impl TopicHandle {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Lets a producer go: with a request id after its receipts, and answered with SUCCESS. `false` when the topic has ended.
-    pub(crate) async fn detach(&self, serial: Serial, request_id: Option<u64>) -> bool {
-        self.mailbox.send(Command::Detach { serial, request_id }).await.is_ok()
+    /// Lets a producer go whose connection has ended, or who is sent away.
+    pub(crate) async fn detach(&self, serial: Serial) {
+        let _ = self.mailbox.send(Command::Detach(serial)).await; // A topic that has ended has let it go.
+    }
+
+    /// Lets a producer go that wants to, after its receipts.
+    pub(crate) async fn leave(&self, leaving: Leaving) {
+        let _ = self.mailbox.send(Command::Leave(leaving)).await;
     }
 
     /// Lets a consumer in.

@@ -39,7 +39,8 @@ impl Activity {
             Command::Subscription { name, .. } if &**name == OF_COMPACTION => {}
             Command::Publish(_)
             | Command::Attach(_)
-            | Command::Detach { .. }
+            | Command::Detach(_)
+            | Command::Leave(_)
             | Command::Subscribe { .. }
             | Command::Subscription { .. }
             | Command::Terminate(_) => self.asked += 1,

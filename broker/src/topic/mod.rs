@@ -37,7 +37,7 @@ pub(crate) use messages::{Expired, From};
 pub(crate) use offloads::OffloadProgress;
 #[cfg(test)]
 pub(crate) use producers::ProducerReply;
-pub(crate) use producers::{AttachProducer, ProducerAttached, Publish, Refusal};
+pub(crate) use producers::{AttachProducer, Leaving, ProducerAttached, Publish, Refusal};
 pub(crate) use registry::{TopicSetup, Topics};
 pub(crate) use sequences::Stamp;
 

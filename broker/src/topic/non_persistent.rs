@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess};
+use proto::pulsar::{CommandSendError, CommandSendReceipt};
 use tokio::sync::mpsc;
 
 use super::handle::Shared;
@@ -15,7 +15,7 @@ use super::producers::{AttachProducer, Producer, ProducerRefused, Producers, Pub
 use super::registry::Registry;
 use super::task::{Command, MAILBOX, Make};
 use super::{TopicError, TopicHandle};
-use crate::outbox::{NextOwner, no_message_id};
+use crate::outbox::{NextOwner, Serial, no_message_id};
 use crate::rate::Rate;
 use crate::stats::TopicStats;
 use crate::subscription::{
@@ -92,16 +92,8 @@ impl NonPersistentTopic {
         match command {
             Command::Publish(batch) => self.publish(batch),
             Command::Attach(attach) => self.attach(*attach),
-            Command::Detach { serial, request_id } => {
-                let gone = self.producers.remove(serial);
-                self.write_down_epoch();
-                if let Some((request_id, producer)) = request_id.zip(gone) {
-                    producer.client.outbox.push(|push| {
-                        push.write_off(serial);
-                        push.command(&CommandSuccess { request_id, schema: None }.into());
-                    });
-                }
-            }
+            Command::Detach(serial) => self.let_go(serial),
+            Command::Leave(leaving) => self.let_go(leaving.serial),
             Command::Subscribe { name, make, attach } => self.subscribe(name, make, attach),
             Command::Subscription { name, reply, .. } => {
                 let found = self.subscriptions.get(&name).map(|one| one.subscription.clone());
@@ -131,6 +123,11 @@ impl NonPersistentTopic {
             Command::End { to, .. } => return Err(to),
         }
         Ok(())
+    }
+
+    fn let_go(&mut self, serial: Serial) {
+        self.producers.remove(serial);
+        self.write_down_epoch();
     }
 
     fn is_used(&self) -> bool {

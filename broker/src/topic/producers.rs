@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::pulsar::{ProducerAccessMode, ServerError};
+use proto::pulsar::{CommandSuccess, ProducerAccessMode, ServerError};
 use tokio::sync::oneshot;
 
 use super::TopicError;
@@ -56,6 +56,23 @@ pub(crate) struct ProducerAttached {
 pub(crate) struct ProducerRefused {
     pub(crate) error: TopicError,
     pub(crate) holder: Option<Outbox>,
+}
+
+/// CLOSE_PRODUCER: answered when it is dropped, whatever has become of the producer and its topic meanwhile.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) serial: Serial,
+    pub(crate) request_id: u64,
+    pub(crate) outbox: Outbox,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.outbox.push(|push| {
+            push.write_off(self.serial);
+            push.command(&CommandSuccess { request_id: self.request_id, schema: None }.into());
+        });
+    }
 }
 
 /// One SEND.

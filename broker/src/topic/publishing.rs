@@ -1,8 +1,8 @@
 //! What becomes of a message that comes in: it is appended, recognised or refused, and its producer answered in order.
 use proto::Position;
-use proto::pulsar::{CommandSendError, CommandSendReceipt, CommandSuccess, MessageIdData, ServerError};
+use proto::pulsar::{CommandSendError, CommandSendReceipt, MessageIdData, ServerError};
 
-use super::producers::{AttachProducer, Publish, Refusal};
+use super::producers::{AttachProducer, Leaving, Publish, Refusal};
 use super::sequences::{Seen, Verdict};
 use super::task::Topic;
 use crate::outbox::{Push, Serial, no_message_id};
@@ -36,9 +36,7 @@ pub(super) enum What {
         refusal: Refusal,
     },
     /// CLOSE_PRODUCER.
-    Leave {
-        request_id: u64,
-    },
+    Leave(Leaving),
     /// A producer of whom something is in flight.
     Attach(Box<AttachProducer>),
 }
@@ -158,13 +156,9 @@ impl Topic {
                     push.command(&error.into());
                 });
             }
-            What::Leave { request_id } => {
-                if let Some(producer) = self.producers.remove(serial) {
-                    producer.client.outbox.push(|push| {
-                        push.write_off(serial);
-                        push.command(&CommandSuccess { request_id, schema: None }.into());
-                    });
-                }
+            What::Leave(leaving) => {
+                self.producers.remove(serial);
+                drop(leaving);
             }
         }
     }

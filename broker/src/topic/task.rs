@@ -12,7 +12,7 @@ use super::arrivals::Arrivals;
 use super::errands::Errands;
 use super::handle::Shared;
 use super::idle::{Activity, Idle};
-use super::producers::{AttachProducer, Producers, Publish};
+use super::producers::{AttachProducer, Leaving, Producers, Publish};
 use super::publishing::{Waiting, What};
 use super::registry::Registry;
 use super::sequences::Sequences;
@@ -35,11 +35,10 @@ pub(super) enum Command {
     /// All that one read of a socket brought for this topic.
     Publish(Vec<Publish>),
     Attach(Box<AttachProducer>),
-    /// A producer leaves: with a request id, after its receipts, and it is answered; without, its connection is gone.
-    Detach {
-        serial: Serial,
-        request_id: Option<u64>,
-    },
+    /// A producer is not there any more.
+    Detach(Serial),
+    /// A producer leaves after its receipts.
+    Leave(Leaving),
     /// Attaches a consumer, to a subscription that is made if it is not there.
     Subscribe {
         name: Arc<str>,
@@ -204,11 +203,11 @@ impl Topic {
             Command::Terminate(reply) => self.terminate(reply),
             Command::SendProducersAway => self.ending.send_away(),
             Command::Remember(reply) => self.errands.remember(reply),
-            Command::Detach { serial, request_id: Some(request_id) } => {
-                self.waiting.push_back(Waiting { serial, what: What::Leave { request_id } });
+            Command::Leave(leaving) => {
+                self.waiting.push_back(Waiting { serial: leaving.serial, what: What::Leave(leaving) });
                 self.answer_ready();
             }
-            Command::Detach { serial, request_id: None } => drop(self.producers.remove(serial)),
+            Command::Detach(serial) => drop(self.producers.remove(serial)),
             Command::Subscribe { name, make, attach } => self.subscribe(name, make, attach),
             Command::Subscription { name, make, reply } => {
                 let _ = reply.send(self.subscription(name, make));
@@ -334,7 +333,7 @@ impl Topic {
         let mut unsettled = false;
         for waiting in std::mem::take(&mut self.waiting) {
             unsettled |= matches!(waiting.what, What::Append { .. });
-            if !unsettled || matches!(waiting.what, What::Refused { .. } | What::Leave { .. }) {
+            if !unsettled || matches!(waiting.what, What::Refused { .. } | What::Leave(_)) {
                 self.answer(waiting);
             }
         }

@@ -136,6 +136,13 @@ pub(super) fn entries() -> Vec<Vec<u8>> {
     all
 }
 
+/// Found by libFuzzer: CLOSE_PRODUCER of a producer that another has just driven away was not answered.
+const CLOSED_WHILE_FENCED: [u8; 92] = [
+    13, 32, 0, 0, 13, 0, 0, 0, 1, 128, 0, 0, 0, 3, 149, 0, 3, 1, 13, 0, 13, 49, 13, 0, 0, 0, 1, 0, 0, 1, 0, 17, 0, 0,
+    0, 1, 1, 69, 0, 1, 1, 0, 1, 254, 255, 249, 0, 7, 1, 0, 1, 59, 3, 1, 2, 1, 3, 0, 44, 193, 18, 0, 9, 0, 0, 0, 0, 0,
+    2, 0, 0, 0, 0, 0, 1, 3, 2, 1, 1, 3, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 13, 0,
+];
+
 /// Scripts as [`super::script`] reads them.
 pub(super) fn sessions() -> Vec<Vec<u8>> {
     let (settle, look) = ([0, 0].as_slice(), [13, 0].as_slice());
@@ -145,7 +152,7 @@ pub(super) fn sessions() -> Vec<Vec<u8>> {
     let (flow, ack) = ([4, 0, 5].as_slice(), [5, 0, 2, 0].as_slice());
     let sends = |shape: u8| (0..8).flat_map(|sequence| send(sequence, shape)).collect::<Vec<_>>();
     let begin = [look, settle, produce, settle].concat();
-    let mut all = Vec::new();
+    let mut all = vec![CLOSED_WHILE_FENCED.to_vec()];
     for kind in 0..4 {
         let reading = [&begin[..], &subscribe(kind, 0), settle, flow, &sends(8), settle, ack, ack, settle].concat();
         let moved = [&reading[..], &[6, 0, 2, 0, 1], flow, &[7, 0, 2, 1], settle, &subscribe(kind, 0), flow].concat();
