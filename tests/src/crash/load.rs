@@ -239,18 +239,31 @@ async fn keep_for_ever(admin: &Admin) -> Result<(), Failure> {
     admin.post("/admin/v2/namespaces/public/default/retention", Some(for_ever)).await
 }
 
-/// Reads all that lies in the topic of every load.
+/// Reads all that lies in the topic of every load, from the start again where its bundle moves meanwhile.
 pub async fn read_back(addresses: &[String]) -> Result<Vec<ReadBack>, Failure> {
-    let mut reader = attach(addresses, &Subscription::reader(TOPIC)).await?;
-    let last = reader.last().await?;
+    let (mut reader, last) = loop {
+        let mut reader = attach(addresses, &Subscription::reader(TOPIC)).await?;
+        match reader.last().await {
+            Err(ClientError::Moved) => {}
+            last => break (reader, last?),
+        }
+    };
     let mut found: Vec<ReadBack> = Vec::new();
     while found.last().map(|message| message.position) < last {
         let event = tokio::time::timeout(MESSAGE_WITHIN, reader.next()).await;
         let event = event.map_err(|_| {
             Failure::internal(format!("reading back stopped at {:?} before the last, {last:?}", found.last()))
         })?;
-        if let Event::Message(message) = event? {
-            found.push(ReadBack { position: message.position, number: number_of(&message.payload) });
+        match event {
+            Ok(Event::Message(message)) => {
+                found.push(ReadBack { position: message.position, number: number_of(&message.payload) });
+            }
+            Ok(Event::Acknowledged(_)) => {}
+            Err(ClientError::Moved) => {
+                reader = attach(addresses, &Subscription::reader(TOPIC)).await?;
+                found.clear();
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(found)
@@ -282,6 +295,9 @@ async fn drain(addresses: &[String], history: &Shared, found: &[ReadBack]) -> Re
                 owed.remove(&message.position);
             }
             Ok(Ok(Event::Acknowledged(_))) => {}
+            Ok(Err(ClientError::Moved)) => {
+                subscriber = attach(addresses, &Subscription::durable(TOPIC, SUBSCRIPTION)).await?;
+            }
             Ok(Err(error)) => return Err(error.into()),
         }
     }
