@@ -37,7 +37,7 @@ impl Namespaces {
         if self.is_partition(topic).await? {
             return Ok(0); // What may really be created is decided when it is.
         }
-        match self.auto_topics(topic.namespace()).await? {
+        match self.auto_topics(&self.policies(topic.namespace()).await?) {
             AutoTopics::Made { partitions: Some(partitions) } if auto_create && topic.partition().is_none() => {
                 match self.create_partitioned(topic, partitions, []).await {
                     Ok(()) => Ok(partitions),
@@ -52,12 +52,12 @@ impl Namespaces {
     }
 
     /// What becomes of topics that nobody made: as the namespace says, else as the broker does.
-    async fn auto_topics(&self, namespace: &NamespaceName) -> Result<AutoTopics, Error> {
-        Ok(match AutoTopics::of(&self.policies(namespace).await?) {
+    fn auto_topics(&self, policies: &PoliciesRecord) -> AutoTopics {
+        match AutoTopics::of(policies) {
             AutoTopics::Unset if self.auto_create => AutoTopics::Made { partitions: None },
             AutoTopics::Unset => AutoTopics::Refused,
             set => set,
-        })
+        }
     }
 
     async fn policies(&self, namespace: &NamespaceName) -> Result<PoliciesRecord, Error> {
@@ -67,11 +67,8 @@ impl Namespaces {
 
     /// Whether `topic` may come into being because a client uses it.
     pub(crate) async fn may_create(&self, topic: &TopicName) -> Result<(), NamespaceError> {
-        self.may_be_made(topic).await?;
-        if self.is_partition(topic).await? {
-            return Ok(());
-        }
-        match self.auto_topics(topic.namespace()).await? {
+        let Some(policies) = self.policies_of_new(topic).await? else { return Ok(()) };
+        match self.auto_topics(&policies) {
             AutoTopics::Made { .. } => Ok(()),
             AutoTopics::Refused | AutoTopics::Unset => Err(NamespaceError::TopicNotFound(topic.clone())),
         }
@@ -79,22 +76,32 @@ impl Namespaces {
 
     /// Whether `topic` may come into being at all.
     pub(crate) async fn may_be_made(&self, topic: &TopicName) -> Result<(), NamespaceError> {
+        self.policies_of_new(topic).await.map(drop)
+    }
+
+    /// What its namespace says, if `topic` may come into being at all. `None`: it is a partition that its parent has.
+    async fn policies_of_new(&self, topic: &TopicName) -> Result<Option<PoliciesRecord>, NamespaceError> {
         self.require_namespace(topic.namespace()).await?;
         if self.is_partition(topic).await? {
-            return Ok(());
+            return Ok(None);
         }
         if topic.partition().is_some() || 0 < self.partitions(topic).await? {
             return Err(NamespaceError::NotAllowed(topic.clone()));
         }
+        let policies = self.policies(topic.namespace()).await?;
         let counts = topic.domain() == Domain::Persistent;
-        if !counts || self.has_room(topic, 1).await? { Ok(()) } else { Err(NamespaceError::TooManyTopics) }
+        if !counts || self.has_room(topic, 1, &policies).await? {
+            Ok(Some(policies))
+        } else {
+            Err(NamespaceError::TooManyTopics)
+        }
     }
 
     /// Whether a namespace may have so many more, which are `topic` or its partitions. Only those that are stored are there to be counted;
     /// and as in Apache Pulsar, those that are made at the same moment do not know of one another.
-    async fn has_room(&self, topic: &TopicName, more: u32) -> Result<bool, NamespaceError> {
+    async fn has_room(&self, topic: &TopicName, more: u32, policies: &PoliciesRecord) -> Result<bool, NamespaceError> {
         let namespace = topic.namespace();
-        let Some(max) = policies::topics_max(&self.policies(namespace).await?) else { return Ok(true) };
+        let Some(max) = policies::topics_max(policies) else { return Ok(true) };
         if is_system_topic(topic.local()) {
             return Ok(true);
         }
@@ -199,7 +206,8 @@ impl Namespaces {
     }
 
     async fn require_room(&self, topic: &TopicName, more: u32) -> Result<(), ChangeError> {
-        match self.has_room(topic, more).await {
+        let policies = self.policies(topic.namespace()).await?;
+        match self.has_room(topic, more, &policies).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(ChangeError::TooManyTopics),
             Err(NamespaceError::Metadata(error)) => Err(error.into()),
