@@ -8,7 +8,7 @@ use super::owner::{Ask, is_forwarded, word};
 use super::policies::is_true;
 use super::topics::TopicPath;
 use super::{Answer, Pages, Refusal, body};
-use crate::policies::Quota;
+use crate::policies::{Quota, Quotas};
 use crate::topic::TopicHandle;
 
 impl Pages {
@@ -19,7 +19,13 @@ impl Pages {
         if ages {
             handle.tell_ages(&mut stats, self.context.clock.now_ms()).await.map_err(word)?;
         }
-        let quotas = self.context.policies.effective(handle.name()).await?.quotas();
+        // Counters are told also while policies cannot be read.
+        let quotas = self
+            .context
+            .policies
+            .effective(handle.name())
+            .await
+            .map_or_else(|_| Quotas::default(), |wanted| wanted.quotas());
         let limit = |quota: Option<Quota>| quota.map_or(-1, |quota| i64::try_from(quota.limit).unwrap_or(i64::MAX));
         (stats.backlog_quota_limit_size, stats.backlog_quota_limit_time) = (limit(quotas.size), limit(quotas.age));
         stats.owner_broker = Some(self.context.ownership.me().http.clone());
@@ -100,7 +106,7 @@ pub(super) async fn of_partitions(
     Ok(body::json(sum))
 }
 
-/// Adds what counts, takes the latest of times but the earliest of what waits, and puts lists together.
+/// Adds what counts, takes the latest and largest of what is told for each, but the earliest of what waits, and puts lists together.
 fn add(sum: &mut Value, name: &str, other: &Value) {
     match (&mut *sum, other) {
         (Value::Null, other) => *sum = other.clone(),
@@ -108,9 +114,9 @@ fn add(sum: &mut Value, name: &str, other: &Value) {
         (Value::Array(sum), Value::Array(other)) => sum.extend(other.iter().cloned()),
         (Value::Bool(sum), Value::Bool(other)) => *sum |= other,
         (Value::Number(left), Value::Number(right)) => {
-            let same = name.to_ascii_lowercase().contains("timestamp") || name.starts_with("backlogQuota");
+            let latest = name.to_ascii_lowercase().contains("timestamp") || name.starts_with("backlogQuota");
             *sum = match (left.as_i64(), right.as_i64()) {
-                (Some(left), Some(right)) if same || name.starts_with("oldest") => json!(left.max(right)),
+                (Some(left), Some(right)) if latest || name.starts_with("oldest") => json!(left.max(right)),
                 // The earliest there is: none says 0 or less.
                 (Some(left), Some(right)) if name.starts_with("earliest") => {
                     json!([left, right].into_iter().filter(|time| 0 < *time).min().unwrap_or(left))
