@@ -319,8 +319,13 @@ impl Topic {
 
     async fn end(mut self, end: End, mut inbox: mpsc::Receiver<Command>) {
         inbox.close();
-        // What still comes in is not answered: those who sent it are sent away below, and come again.
-        while inbox.try_recv().is_ok() {}
+        // What still comes in is not answered: those who sent it are sent away below, and come again. But who leaves is told so, after
+        // the receipts of what is in flight.
+        while let Ok(command) = inbox.try_recv() {
+            if let Command::Leave(leaving) = command {
+                self.waiting.push_back(Waiting { serial: leaving.serial, what: What::Leave(leaving) });
+            }
+        }
         let in_good_order = self.errands.finish(SETTLE).await;
         // It hears that the mailbox is closed; one that does not end is found unfinished by the next load.
         let _ = tokio::time::timeout(SETTLE, self.shared.compactions.idle()).await;
