@@ -25,6 +25,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 const WINDOW: usize = 2000;
 /// Message ids in one command.
 const IDS: usize = 200;
+/// Of all messages, this part at least is settled in each life, however short: on a slow machine, too, there is an end.
+const SETTLED_MIN: usize = 20;
 /// Acknowledgements by position whose receipts are not yet there.
 const ASKED_WINDOW: usize = 20_000;
 
@@ -321,6 +323,37 @@ fn number(message: &Delivery) -> Result<usize, Failure> {
     usize::try_from(u64::from_le_bytes(bytes)).map_err(Failure::internal)
 }
 
+/// Between two kills: for so long, and until something is done.
+struct Life {
+    until: Instant,
+    /// What may be unsettled at its end.
+    owed: usize,
+}
+
+impl Life {
+    fn begin(time: Duration, book: &Book) -> Self {
+        let owed = book.unsettled.saturating_sub(book.fates.len() / SETTLED_MIN);
+        Self { until: Instant::now() + time, owed }
+    }
+
+    fn is_over(&self, book: &Book) -> bool {
+        self.until <= Instant::now() && book.unsettled <= self.owed
+    }
+
+    /// How long the next event is waited for.
+    fn deadline(&self, book: &Book) -> Instant {
+        if book.unsettled <= self.owed { self.until } else { Instant::now() + MESSAGE_WITHIN }
+    }
+
+    /// Nothing came any more.
+    fn end(&self, book: &Book) -> Result<(), Failure> {
+        match book.unsettled <= self.owed {
+            true => Ok(()),
+            false => Err(Failure::internal(format!("{} messages are owed and none comes", book.unsettled))),
+        }
+    }
+}
+
 /// Acknowledges what comes for so long. Whether everything is acknowledged that is to be.
 async fn acknowledge(
     addresses: &[String],
@@ -329,14 +362,14 @@ async fn acknowledge(
     time: Duration,
 ) -> Result<bool, Failure> {
     let mut subscriber = attach(addresses, PERMITS).await?;
-    let until = Instant::now() + time; // From here on: each life gets something done.
+    let life = Life::begin(time, book);
     let (mut plain, mut asked) = (Vec::new(), Vec::new());
     while 0 < book.unsettled {
-        if until <= Instant::now() {
+        if life.is_over(book) {
             return Ok(false); // A timeout alone would never end while there is always a message at hand.
         }
-        let event = match tokio::time::timeout_at(until.into(), subscriber.next()).await {
-            Err(_) => return Ok(false),
+        let event = match tokio::time::timeout_at(life.deadline(book).into(), subscriber.next()).await {
+            Err(_) => return life.end(book).map(|()| false),
             Ok(event) => event?,
         };
         match event {
@@ -382,10 +415,10 @@ async fn acknowledge_by_position(
     time: Duration,
 ) -> Result<bool, Failure> {
     let mut subscriber = attach(addresses, 0).await?;
-    let until = Instant::now() + time;
+    let life = Life::begin(time, book);
     let mut awaited = 0;
     while !book.is_done() {
-        if until <= Instant::now() {
+        if life.is_over(book) {
             return Ok(false);
         }
         let (plain, asked) = if awaited < ASKED_WINDOW { book.some() } else { Default::default() };
@@ -402,8 +435,8 @@ async fn acknowledge_by_position(
         let mut waits = plain.is_empty() && asked.is_empty() && 0 < awaited;
         while waits || subscriber.has_event() {
             waits = false;
-            match tokio::time::timeout_at(until.into(), subscriber.next()).await {
-                Err(_) => return Ok(false),
+            match tokio::time::timeout_at(life.deadline(book).into(), subscriber.next()).await {
+                Err(_) => return life.end(book).map(|()| false),
                 Ok(Ok(Event::Acknowledged(answered))) => {
                     awaited -= answered.len();
                     book.answered(answered.iter().filter_map(|position| positions.binary_search(position).ok()));

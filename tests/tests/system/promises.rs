@@ -57,8 +57,8 @@ async fn nothing_is_lost_when_a_bookie_or_a_broker_is_killed_or_a_bundle_moves()
     assert_eq!(report.restarts, 2);
 }
 
-/// The last kill comes in any case, so that there are `kills` at least.
-async fn holes_outlive_kills(messages: usize, kill_every: Duration, by_position: bool, kills: u32) {
+/// The last kill comes in any case: one more came in between.
+async fn holes_outlive_kills(messages: usize, kill_every: Duration, by_position: bool) {
     let place = directory();
     let run = HolesRun {
         messages,
@@ -71,20 +71,17 @@ async fn holes_outlive_kills(messages: usize, kill_every: Duration, by_position:
     let report = Box::pin(keep_holes(&run)).await.expect("it starts again each time");
     println!("{report}");
     assert_eq!(report.faults(), 0, "promises were not kept:\n{report}");
-    assert!(
-        messages / 11 < report.holes && 0 < report.receipts && 0 < report.plain && kills <= report.kills,
-        "{report}"
-    );
+    assert!(messages / 11 < report.holes && 0 < report.receipts && 0 < report.plain && 1 < report.kills, "{report}");
 }
 
 #[tokio::test]
 async fn holes_between_acknowledgements_outlive_kills() {
-    holes_outlive_kills(100_000, Duration::from_millis(800), false, 1).await;
+    holes_outlive_kills(100_000, Duration::from_millis(250), false).await;
 }
 
 #[tokio::test]
 async fn holes_between_acknowledgements_of_what_was_not_delivered_outlive_kills() {
-    holes_outlive_kills(300_000, Duration::from_millis(100), true, 2).await;
+    holes_outlive_kills(300_000, Duration::from_millis(100), true).await;
 }
 
 /// The ratios are printed; what is asserted is that the slow one is slow and that nobody misses anything: a machine that tests at the same
