@@ -89,7 +89,7 @@ pub(crate) struct Dispatch {
     /// Key_Shared only.
     keys: Option<Keys>,
     /// Of the keys that the holder of an Exclusive subscription wants. `None`: all.
-    wanted: Option<Slots>,
+    slots_wanted: Option<Slots>,
     /// How often an entry was given back. Shared and Key_Shared only, and only while it is unacknowledged.
     redelivered: BTreeMap<Position, u32>,
     /// Shared and Key_Shared only.
@@ -117,7 +117,7 @@ impl Dispatch {
             queue: Queue::default(),
             chunks: Chunks::default(),
             keys: None,
-            wanted: None,
+            slots_wanted: None,
             redelivered: BTreeMap::new(),
             delays: Delays::default(),
             ahead: ReadAhead::new(next),

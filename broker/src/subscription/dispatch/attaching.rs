@@ -17,11 +17,11 @@ impl Dispatch {
             kind != SubType::Exclusive || self.consumers.is_empty(),
             "one consumer holds an Exclusive subscription"
         );
-        self.wanted = (kind == SubType::Exclusive && !terms.ranges.is_empty())
+        self.slots_wanted = (kind == SubType::Exclusive && !terms.ranges.is_empty())
             .then(|| Slots::new(KeyPolicy { sticky: true, ..terms.policy }));
         if let Some(keys) = &mut self.keys {
             keys.join(consumer.serial, &consumer.name, &terms.ranges);
-        } else if let Some(wanted) = &mut self.wanted {
+        } else if let Some(wanted) = &mut self.slots_wanted {
             wanted.add(consumer.serial, &consumer.name, &terms.ranges);
         }
         self.consumers.add(consumer);

@@ -104,7 +104,7 @@ impl Dispatch {
 
     /// Whether the holder of an Exclusive subscription has said that it wants other keys. Such entries stay unacknowledged.
     fn is_left_out(&self, entry: &Bytes) -> bool {
-        self.wanted.as_ref().is_some_and(|wanted| wanted.owner(wanted.slot_of(entry)).is_none())
+        self.slots_wanted.as_ref().is_some_and(|wanted| wanted.owner(wanted.slot_of(entry)).is_none())
     }
 
     /// Queued entries that no ledger holds any more cannot be delivered.
