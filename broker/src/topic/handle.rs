@@ -130,7 +130,14 @@ impl TopicHandle {
 
     /// Lets a producer go that wants to, after its receipts.
     pub(crate) async fn leave(&self, leaving: Leaving) {
-        let _ = self.mailbox.send(Command::Leave(leaving)).await;
+        if let Err(late) = self.mailbox.send(Command::Leave(leaving)).await {
+            let gone = self.shared.gone.clone();
+            // It is answered when it is dropped, and the topic still gives the receipts of what is in flight.
+            tokio::spawn(async move {
+                gone.cancelled().await;
+                drop(late);
+            });
+        }
     }
 
     /// Lets a consumer in.

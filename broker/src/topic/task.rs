@@ -184,9 +184,12 @@ impl Topic {
                     if count == 0 {
                         break End::Close { keep: true, to: NextOwner::default() }; // The registry and everyone else has let go.
                     }
-                    if let Some(end) = commands.drain(..).find_map(|command| self.handle(command)) {
+                    let mut came = commands.drain(..);
+                    if let Some(end) = came.find_map(|command| self.handle(command)) {
+                        self.leave_unanswered(came);
                         break end;
                     }
+                    drop(came);
                     self.log.flush();
                 }
             }
@@ -319,13 +322,7 @@ impl Topic {
 
     async fn end(mut self, end: End, mut inbox: mpsc::Receiver<Command>) {
         inbox.close();
-        // What still comes in is not answered: those who sent it are sent away below, and come again. But who leaves is told so, after
-        // the receipts of what is in flight.
-        while let Ok(command) = inbox.try_recv() {
-            if let Command::Leave(leaving) = command {
-                self.waiting.push_back(Waiting { serial: leaving.serial, what: What::Leave(leaving) });
-            }
-        }
+        self.leave_unanswered(std::iter::from_fn(|| inbox.try_recv().ok()));
         let in_good_order = self.errands.finish(SETTLE).await;
         // It hears that the mailbox is closed; one that does not end is found unfinished by the next load.
         let _ = tokio::time::timeout(SETTLE, self.shared.compactions.idle()).await;
@@ -355,6 +352,16 @@ impl Topic {
         }
         self.registry.forget(&self.shared);
         self.shared.gone.cancel();
+    }
+
+    /// What comes in behind the end is not answered: those who sent it are sent away, and come again. But who leaves is told so, after
+    /// the receipts of what is in flight.
+    fn leave_unanswered(&mut self, commands: impl Iterator<Item = Command>) {
+        for command in commands {
+            if let Command::Leave(leaving) = command {
+                self.waiting.push_back(Waiting { serial: leaving.serial, what: What::Leave(leaving) });
+            }
+        }
     }
 
     /// Waits for what is in flight. `false` when it was not settled: the next load finds out what became of it.

@@ -1,7 +1,8 @@
 //! The end of a topic as clients see it. Codes are those that Apache Pulsar 4.0.8 gave to the same frames, texts are its own without the
 //! name of a Java class.
 use super::*;
-use crate::outbox::NextOwner;
+use crate::outbox::{NextOwner, Outbox, PublishBudget, Serial};
+use crate::topic::Leaving;
 
 const ENDED: &str = "Topic was already terminated";
 
@@ -49,6 +50,44 @@ async fn producers_are_sent_away_and_refused_for_ever() {
         (again.terminate().await.unwrap(), again.last_position()),
         (Some(position(&last)), Some(position(&last)))
     );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn who_leaves_a_topic_that_ends_is_answered_after_the_receipts() {
+    let storage = Storage::new().await;
+    let broker = Broker::started(&storage, "start").await;
+    let mut client = broker.client().await;
+    client.producer(TOPIC, 1).await;
+    client.publish(1, 0, "a").await;
+    storage.ledgers.hold_confirmations();
+    client.write(&send_bytes(1, 1, &message("b"))).await;
+    client.expect_silence().await;
+    let topic = broker.topic(TOPIC);
+    let outbox = Outbox::new(Arc::new(PublishBudget::new(usize::MAX)));
+    let leaving = |request_id| Leaving { serial: Serial(u64::MAX), request_id, outbox: outbox.clone() };
+    let (name, nobody) = (name(TOPIC), NextOwner::default());
+    let unload = broker.context.topics.unload(&name, &nobody);
+    let rest = async {
+        topic.leave(leaving(1)).await; // Right behind the end, before the topic has seen it.
+        client.send(CommandCloseProducer { producer_id: 1, request_id: 7, ..Default::default() }).await;
+        client.expect_silence().await;
+        topic.leave(leaving(2)).await; // After the topic has stopped to listen.
+        tokio::task::yield_now().await;
+        assert_eq!(outbox.waiting_bytes(), 0, "nobody is answered while something is in flight");
+        storage.ledgers.release_confirmations();
+        assert_eq!(client.expect(Type::SendReceipt).await.send_receipt.unwrap().sequence_id, 1);
+        loop {
+            let frame = client.next().await.expect("the connection is open");
+            match frame.command.r#type() {
+                Type::CloseProducer => {} // It is sent away as well.
+                Type::Success => break assert_eq!(frame.command.success.unwrap().request_id, 7),
+                _ => panic!("{:?}", frame.command),
+            }
+        }
+    };
+    tokio::join!(biased; unload, rest);
+    assert_ne!(outbox.waiting_bytes(), 0);
     broker.stop().await;
 }
 

@@ -506,3 +506,26 @@ async fn a_namespace_takes_no_more_topics_than_it_says() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn counters_are_told_while_policies_cannot_be_read() {
+    let store = MemoryStore::default();
+    let broker = broker_at(&store, "a", "a:8080").await;
+    let limit = r#"{"limitSize":1000,"policy":"producer_exception"}"#;
+    let topic = "/persistent/public/default/orders";
+    broker
+        .rows(&[
+            ("PUT", topic, "", 204, ""),
+            ("PUT", &format!("{topic}/subscription/s"), "", 204, ""),
+            ("POST", "/namespaces/public/default/backlogQuota", limit, 204, ""),
+        ])
+        .await;
+    let stats = format!("{topic}/stats");
+    assert_eq!(broker.json(&stats).await["backlogQuotaLimitSize"], 1000);
+    store.set_away(true);
+    let told = broker.json(&stats).await;
+    assert_eq!(told["backlogQuotaLimitSize"], -1);
+    assert!(told["subscriptions"]["s"].is_object(), "{told}");
+    let (status, _) = broker.ask("GET", "/namespaces/public/default/backlogQuotaMap", "").await;
+    assert_eq!(status, 503, "the store is away indeed");
+}
