@@ -26,6 +26,10 @@ const FULL_WITHIN: Duration = Duration::from_secs(300);
 const READ_WITHIN: Duration = Duration::from_secs(60);
 const SPACE_WITHIN: Duration = Duration::from_secs(120);
 const WRITES_WITHIN: Duration = Duration::from_secs(120);
+/// The subscription that reads while disks are full.
+const READS_ON: &str = "reads-on";
+/// Made while disks are full.
+const CHANGES: u32 = 200;
 /// What a bookie keeps on any but a small disk.
 const RESERVE: u64 = 32 << 20;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -336,6 +340,9 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     servers.have_a_reserve((check.disk_mib << 20) / 16).await?;
     let mut report = DiskFullReport::default();
     let mut writers: Vec<Writer> = (0..TOPICS).map(|number| Writer::new(servers.addresses(), number)).collect();
+    writers[0].step().await?;
+    // Made while there is room: to the last block, there is none for another.
+    Subscriber::open(&servers.addresses(), &Subscription::durable(&topic(0), READS_ON)).await?.close().await?;
     report.full_after = fill_until_refused(&servers, &mut writers).await?;
     for disk in &disks {
         report.free_when_full.push(disk.free()?);
@@ -343,9 +350,10 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     if check.to_the_last_block {
         disks.iter().try_for_each(Disk::fill)?;
     }
+    change_metadata(&servers).await?;
     let mut kept = writers.swap_remove(0);
     let (stays, full) = (topic(0), kept.acknowledged.clone());
-    let missing = read(&servers.addresses(), &Subscription::durable(&stays, "while-full"), &full).await?;
+    let missing = read(&servers.addresses(), &Subscription::durable(&stays, READS_ON), &full).await?;
     report.read_while_full = (full.len() - missing.len()) as u64;
     report.started_again_in = servers.killed_and_started().await?;
     (kept.open, kept.sent) = (None, Vec::new());
@@ -364,6 +372,17 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     let missing = read(&servers.addresses(), &Subscription::reader(&stays), &kept.acknowledged).await?;
     report.lost = missing.len() as u64;
     Ok(report)
+}
+
+/// What is known of names and policies can be changed on a full disk: deletes are.
+async fn change_metadata(servers: &Servers) -> Result<(), Failure> {
+    let retention = |minutes: u32| json!({"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1});
+    for number in 0..CHANGES {
+        servers.admin().put(&format!("/admin/v2/namespaces/public/full-{number}"), None).await?;
+        let page = format!("/admin/v2/namespaces/public/full-{number}/retention");
+        servers.admin().post(&page, Some(retention(number + 1))).await?;
+    }
+    Ok(())
 }
 
 /// Deletes all topics but the first, and waits for space and for a receipt.

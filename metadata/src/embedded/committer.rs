@@ -6,7 +6,8 @@ use redb::{Database, ReadableTable, Table};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    COUNTERS, LAYOUT, LAYOUT_KEY, Published, QUEUE_MAX, RECORDS, RESERVED_KEY, Request, View, failed, read, storage,
+    COUNTERS, LAYOUT, LAYOUT_KEY, Published, QUEUE_MAX, RECORDS, RESERVED_KEY, Request, Room, View, failed, read,
+    storage,
 };
 use crate::envelope;
 use crate::keyspace::{Durable, Keyspace, Readable};
@@ -35,6 +36,8 @@ pub(super) fn prepare(database: &Database) -> Result<Version, Error> {
 
 pub(super) struct Committer {
     database: Database,
+    // Behind the database: it lets go of its file first.
+    room: Option<Room>,
     keyspace: Keyspace,
     reserved: Version,
     watchers: Watchers,
@@ -58,22 +61,31 @@ enum Fault {
 }
 
 impl Committer {
-    pub(super) fn new(database: Database, keyspace: Keyspace, view: Arc<Published>) -> Self {
+    pub(super) fn new(database: Database, room: Option<Room>, keyspace: Keyspace, view: Arc<Published>) -> Self {
         let reserved = keyspace.revision();
-        Self { database, keyspace, reserved, watchers: Watchers::default(), view }
+        Self { database, room, keyspace, reserved, watchers: Watchers::default(), view }
     }
 
     /// Returns when every handle is gone.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        self.make_room();
         let mut group = Vec::with_capacity(QUEUE_MAX);
         while queue.blocking_recv_many(&mut group, QUEUE_MAX) != 0 {
             if !self.serve(group.drain(..)) {
                 break;
             }
+            self.make_room();
         }
         // After a failure: who still queues hears of it.
         while let Some(request) = queue.blocking_recv() {
             refuse(request);
+        }
+    }
+
+    /// Nobody waits for it.
+    fn make_room(&self) {
+        if let Some(room) = &self.room {
+            room.make();
         }
     }
 

@@ -3,6 +3,7 @@
 //! Reads look at the last published [`View`] and wait for nobody. All else queues for the thread, which takes whatever has
 //! come, carries it out in one redb transaction with one sync, publishes, and answers.
 mod committer;
+mod room;
 
 use std::fmt;
 use std::fs::File;
@@ -25,6 +26,7 @@ use crate::store::{DEADLINE, Error, Key, LeaseId, MetadataStore, Operation, Page
 use crate::watch::Watch;
 use crate::{envelope, limits};
 use committer::Committer;
+use room::Room;
 
 /// Key to envelope.
 const RECORDS: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("records");
@@ -104,7 +106,8 @@ impl RedbStore {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let database =
             Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| unusable(path, error))?;
-        let store = Self::start(database)
+        let room = Room::of(path).map_err(|error| unusable(path, redb::Error::Io(error)))?;
+        let store = Self::start(database, Some(room))
             .map_err(|error| Error::Refused { reason: format!("cannot use `{}`: {error}", path.display()) })?;
         // The name of a new file is durable only with its folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -114,13 +117,14 @@ impl RedbStore {
         Ok(store)
     }
 
-    fn start(database: Database) -> Result<Self, Error> {
+    /// `room`: of its file, if it has one.
+    fn start(database: Database, room: Option<Room>) -> Result<Self, Error> {
         let revision = committer::prepare(&database)?;
         let records = read(&database)?;
         let view = Arc::new(View { leased: Arc::default(), records: Arc::new(records) });
         let view = Arc::new(Published(Mutex::new(Some(view))));
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
-        let committer = Committer::new(database, Keyspace::after(revision), view.clone());
+        let committer = Committer::new(database, room, Keyspace::after(revision), view.clone());
         let thread = std::thread::Builder::new()
             .name("metadata".into())
             .spawn(move || committer.run(queue))

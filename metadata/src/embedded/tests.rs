@@ -49,7 +49,7 @@ fn on_disk() -> (RedbStore, Arc<Switch>) {
     let disk = Disk::default();
     let switch = disk.switch.clone();
     let database = Database::builder().create_with_backend(disk).unwrap();
-    (RedbStore::start(database).unwrap(), switch)
+    (RedbStore::start(database, None).unwrap(), switch)
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_damaged_record_is_corrupt_and_the_others_are_read() {
     let transaction = database.begin_write().unwrap();
     transaction.open_table(RECORDS).unwrap().insert("bad", &b"\x02junk"[..]).unwrap();
     transaction.commit().unwrap();
-    let store = RedbStore::start(database).unwrap();
+    let store = RedbStore::start(database, None).unwrap();
     let corrupt = Error::Corrupt { key: "bad".into() };
     assert_eq!(store.get(&"bad".into()).await, Err(corrupt.clone()));
     assert_eq!(store.put("bad", "", Expect::Any).await, Err(corrupt));
@@ -158,4 +158,29 @@ async fn leased_records_need_no_sync() {
     lease.revoke().await;
     assert_eq!(store.get(&"leased".into()).await.unwrap(), None);
     assert_eq!(switch.syncs.load(Ordering::SeqCst), before);
+}
+
+/// Goal: what is written next has its blocks already, whoever else fills the disk.
+#[tokio::test]
+async fn the_file_has_blocks_for_what_comes() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metadata");
+    let spare = || {
+        let found = std::fs::metadata(&path).unwrap();
+        (found.blocks() * 512).saturating_sub(found.len())
+    };
+    let mut lengths = std::collections::BTreeSet::new();
+    for round in 0..3 {
+        let store = RedbStore::open(&path).unwrap();
+        for number in 0..20 {
+            let key = format!("k/{round}/{number}");
+            store.put(key.clone(), vec![7; 100 << 10], Expect::Any).await.unwrap();
+            // Room is made behind an answer, and before the next.
+            store.put(key, "x", Expect::Any).await.unwrap();
+            assert!(4 << 20 <= spare(), "round {round}, {number}: {}", spare());
+            lengths.insert(std::fs::metadata(&path).unwrap().len());
+        }
+    }
+    assert!(1 < lengths.len(), "the file has grown: {lengths:?}");
 }
