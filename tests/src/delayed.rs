@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
 use crate::client::{ClientError, Delivery, Event, Kind, ProducerId, Publisher, Subscriber, Subscription};
-use crate::cluster::Standalone;
+use crate::cluster::{Process, Servers};
 
 const TOPIC: &str = "persistent://public/default/delayed";
 const SUBSCRIPTION: &str = "waits";
@@ -34,6 +34,8 @@ pub struct DelayedRun {
     pub spread: Duration,
     /// Between the last that is published, if 20 000 are in a second, and the first that is due: for measuring and for the kill.
     pub lead: Duration,
+    /// A cluster of processes, or standalone.
+    pub cluster: bool,
     /// Of the random choices.
     pub seed: u64,
     /// For data and output. Must be there.
@@ -45,7 +47,7 @@ pub struct DelayedRun {
 pub struct DelayedReport {
     /// Published.
     pub messages: usize,
-    /// What the server held more, once all of them waited, than before.
+    /// What brokers held more, once all of them waited, than before. Standalone has its bookie in the same process.
     pub resident_growth: i64,
     /// The same, of as many messages that did not wait, published and consumed before: what any cost.
     pub resident_growth_at_once: i64,
@@ -101,38 +103,46 @@ fn millis(duration: Duration) -> u64 {
 
 /// Publishes, kills, and reads.
 pub async fn deliver_in_time(run: &DelayedRun) -> Result<DelayedReport, Failure> {
-    let mut server = Standalone::start(&run.directory).await?;
-    let addresses = [server.address()];
+    let start =
+        async { if run.cluster { Servers::many(&run.directory).await } else { Servers::one(&run.directory).await } };
+    let mut servers = Box::pin(start).await?;
+    let addresses = servers.addresses();
     let mut report = DelayedReport { messages: run.messages, ..Default::default() };
     warm(run, &addresses).await?; // Fills what is filled once.
-    let empty = server.process().spending().resident_bytes.cast_signed();
+    let empty = resident(&mut servers);
     warm(run, &addresses).await?;
-    let before = server.process().spending().resident_bytes.cast_signed();
+    let before = resident(&mut servers);
     report.resident_growth_at_once = before - empty;
     let mut subscriber = attach(&addresses).await?;
     let dues = dues(run);
     let all_wait = async {
         publish(&addresses, TOPIC, dues.iter().copied()).await?;
-        until_known(&server, run.messages).await
+        until_known(&servers, run.messages).await
     };
     tokio::select! {
         waiting = all_wait => waiting?,
         came = nothing_comes(&mut subscriber) => return Err(came),
     }
-    report.resident_growth = server.process().spending().resident_bytes.cast_signed() - before;
+    report.resident_growth = resident(&mut servers) - before;
     drop(subscriber);
-    server.process().kill();
-    report.restart = server.restart().await?;
+    servers.processes().into_iter().for_each(Process::kill);
+    let began = Instant::now();
+    servers.start_again().await?;
+    report.restart = began.elapsed();
     let began = Instant::now();
     let mut subscriber = attach(&addresses).await?;
     let mut book = Book { dues: &dues, since: now_ms(), seen: vec![false; dues.len()], late: Vec::new(), report };
     // What is due meanwhile is delivered meanwhile: only a check whose first message is still to come can tell.
     if book.since < dues.iter().copied().min().unwrap_or(0) {
-        until_known(&server, run.messages).await?;
+        until_known(&servers, run.messages).await?;
         book.report.recalled = began.elapsed();
     }
     book.receive(&mut subscriber).await?;
     Ok(book.report())
+}
+
+fn resident(servers: &mut Servers) -> i64 {
+    servers.brokers().iter().map(|broker| broker.spending().resident_bytes.cast_signed()).sum()
 }
 
 /// As many messages, which are consumed at once.
@@ -214,12 +224,12 @@ async fn settle(publisher: &mut Publisher, left: usize) -> Result<(), ClientErro
 }
 
 /// Waits until the subscription knows that so many messages wait.
-async fn until_known(server: &Standalone, messages: usize) -> Result<(), Failure> {
+async fn until_known(servers: &Servers, messages: usize) -> Result<(), Failure> {
     let page = format!("/admin/v2/{}/stats", TOPIC.replace("://", "/"));
     let (mut asks, end) = (tokio::time::interval(RETRY_EVERY), Instant::now() + MESSAGE_WITHIN);
     loop {
         asks.tick().await;
-        let stats = server.admin().get(&page).await?;
+        let stats = servers.admin().get(&page).await?;
         let known = stats["subscriptions"][SUBSCRIPTION]["msgDelayed"].as_u64().unwrap_or(0);
         if messages as u64 <= known {
             return Ok(());

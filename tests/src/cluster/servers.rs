@@ -90,6 +90,14 @@ impl Servers {
         }
     }
 
+    /// Those that clients talk to.
+    pub fn brokers(&mut self) -> Vec<&mut Process> {
+        match self {
+            Self::One(server) => vec![server.process()],
+            Self::Many(cluster) => cluster.brokers.iter_mut().map(Broker::process).collect(),
+        }
+    }
+
     /// Drains all of our processes, checks that they end with code 0, and starts them again on the same data and ports.
     pub async fn restart(&mut self) -> Result<(), Failure> {
         for process in self.processes() {

@@ -100,7 +100,7 @@ async fn no_subscription_waits_for_a_slow_one() {
 async fn messages_that_wait_for_their_time_outlive_a_kill_and_none_is_early() {
     let place = directory();
     let (messages, spread, lead) = (20_000, Duration::from_secs(3), Duration::from_secs(4));
-    let run = DelayedRun { messages, spread, lead, seed: SEED, directory: place.path().into() };
+    let run = DelayedRun { messages, spread, lead, cluster: false, seed: SEED, directory: place.path().into() };
     let report = Box::pin(deliver_in_time(&run)).await.expect("it starts again");
     println!("{report}");
     assert_eq!((report.delivered, report.lost, report.early), (messages, 0, 0), "{report}");

@@ -30,7 +30,7 @@ pub(crate) enum Subscriptions {
         #[command(flatten)]
         place: Place,
     },
-    /// Lets very many messages wait for their time, kills standalone once all wait, and tells what that cost and how late they come.
+    /// Lets very many messages wait for their time, kills all processes once all wait, and tells what that cost and how late they come.
     Delayed {
         /// Messages.
         #[arg(long, default_value_t = 1_000_000)]
@@ -41,6 +41,9 @@ pub(crate) enum Subscriptions {
         /// Seconds between the last that is published, if 20 000 are in a second, and the first that is due.
         #[arg(long, default_value_t = 30.0)]
         lead: f64,
+        /// A cluster of processes instead of standalone: memory is then that of the brokers alone.
+        #[arg(long)]
+        cluster: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -75,11 +78,12 @@ pub(crate) async fn run(check: Subscriptions) -> Result<(), Failure> {
             println!("{report}");
             kept(report.faults() as u64)
         }
-        Subscriptions::Delayed { messages, spread, lead, place } => {
+        Subscriptions::Delayed { messages, spread, lead, cluster, place } => {
             let ground = place.prepare()?;
             let (seed, directory) = (ground.seed, ground.directory.clone());
             let (spread, lead) = (Duration::from_secs_f64(spread), Duration::from_secs_f64(lead));
-            let report = Box::pin(deliver_in_time(&DelayedRun { messages, spread, lead, seed, directory })).await?;
+            let report =
+                Box::pin(deliver_in_time(&DelayedRun { messages, spread, lead, cluster, seed, directory })).await?;
             println!("{report}");
             kept((report.lost + report.early) as u64)
         }
