@@ -5,6 +5,8 @@ use crate::{BookieId, Domain, LedgerId, NamespaceName, TopicName};
 
 /// The cluster's instance id.
 pub const CLUSTER: &str = "cluster";
+/// Before all clusters that tenants and namespaces may name.
+pub const CLUSTERS: &str = "clusters/";
 /// The next block of ledger ids.
 pub const LEDGER_IDS: &str = "ids/ledger";
 /// Before all ledger records.
@@ -31,6 +33,12 @@ pub const BUNDLES: &str = "bundles/";
 pub const TENANTS: &str = "tenants/";
 /// Before all policies.
 pub const POLICIES: &str = "policies/";
+
+/// A cluster that tenants and namespaces may name.
+#[must_use]
+pub fn named_cluster(cluster: &str) -> String {
+    format!("{CLUSTERS}{cluster}")
+}
 
 /// A ledger's record.
 #[must_use]

@@ -51,7 +51,7 @@ use crate::Context;
 use crate::log::LogContext;
 use crate::ownership::START_HEADER;
 use refusal::Refusal;
-use routes::{Routes, any, delete, get, post, put};
+use routes::{Listed, Routes, any, delete, get, post, put};
 
 /// What every handler is given. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,10 +70,12 @@ type Answer = Result<Response, Refusal>;
 /// Everything but health and metrics, which need no context and are served before there is one.
 pub(crate) fn router(pages: Pages) -> Router {
     let routes = all(&pages);
-    let document = openapi::document(routes.listed());
+    // Made when somebody asks: it is megabytes.
+    let listed: Arc<[Listed]> = routes.listed().into();
+    let document = move || std::future::ready(body::json(openapi::document(&listed)));
     routes
         .into_router()
-        .route(&format!("/admin/v2{DOCUMENT}"), axum::routing::get(move || std::future::ready(body::json(document))))
+        .route(&format!("/admin/v2{DOCUMENT}"), axum::routing::get(document))
         .with_state(pages)
         .fallback(async |uri: Uri| Refusal::new(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path())))
         .method_not_allowed_fallback(async || {
@@ -196,8 +198,12 @@ fn clusters_and_brokers() -> Routes {
             "/clusters/{cluster}",
             get(clusters::read).put(clusters::create).post(clusters::change).delete(clusters::delete),
         )
-        .route("/clusters/{cluster}/peers", settings::fixed(clusters::peers))
-        .route("/clusters/{cluster}/failureDomains/{failure_domain}", settings::fixed(settings::failure_domain))
+        .route("/clusters/{cluster}/peers", get(clusters::peers).post(clusters::set_peers))
+        .route("/clusters/{cluster}/failureDomains", get(clusters::failure_domains))
+        .route(
+            "/clusters/{cluster}/failureDomains/{failure_domain}",
+            get(clusters::failure_domain).post(clusters::set_failure_domain).delete(clusters::delete_failure_domain),
+        )
         .route("/clusters/{cluster}/namespaceIsolationPolicies/{policy}", settings::fixed(settings::isolation))
         .route("/clusters/{cluster}/namespaceIsolationPolicies/brokers", get(settings::isolation))
         .route("/brokers/internal-configuration", get(settings::internal))
@@ -224,7 +230,6 @@ fn clusters_and_brokers() -> Routes {
         )
         .route("/resourcegroups", get(settings::groups))
         .route("/resourcegroups/{group}", get(settings::group))
-        .route("/clusters/{cluster}/failureDomains", get(settings::failure_domains))
         .route("/clusters/{cluster}/namespaceIsolationPolicies", get(settings::isolation))
         .route("/functions/{*rest}", any(settings::no_functions))
         .route("/worker/{*rest}", any(settings::no_functions))

@@ -80,10 +80,10 @@ pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespac
     let name = namespace_name(&tenant, &namespace)?;
     let record = pages.context.namespaces.namespace(&name).await?;
     let set = pages.context.policies.set_at(&Level::Namespace(name)).await?;
-    let cluster = &pages.context.config.cluster;
+    let (cluster, clusters) = (&pages.context.config.cluster, policies::clusters(&set));
     let mut shown = json!({
         "auth_policies": {"namespace_auth": {}, "destination_auth": {}, "subscription_auth_roles": {}},
-        "replication_clusters": [cluster], "allowed_clusters": [], "backlog_quota_map": {}, "clusterDispatchRate": {},
+        "replication_clusters": if clusters.is_null() { json!([cluster]) } else { clusters }, "allowed_clusters": [], "backlog_quota_map": {}, "clusterDispatchRate": {},
         "topicDispatchRate": {}, "subscriptionDispatchRate": {}, "replicatorDispatchRate": {},
         "clusterSubscribeRate": {}, "publishMaxMessageRate": {}, "latency_stats_sample_rate": {}, "deleted": false,
         "encryption_required": false, "subscription_auth_mode": "None", "offload_threshold": -1,
@@ -153,8 +153,13 @@ pub(super) async fn create_namespace(
     body: Bytes,
 ) -> Answer {
     let name = namespace_name(&tenant, &namespace)?;
-    let NewNamespace { bundles, clusters, policies } = new_namespace(&body, query.bundles)?;
+    let NewNamespace { bundles, mut clusters, mut policies } = new_namespace(&body, query.bundles)?;
+    if !clusters.is_empty() {
+        clusters.sort_unstable();
+        policies::set_clusters(&mut policies, Some(&clusters));
+    }
     pages.context.namespaces.create_namespace(&name, &bundles, &clusters, &policies).await?;
+    pages.warn_of_replication(&name, &clusters);
     Ok(done())
 }
 

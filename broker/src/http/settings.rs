@@ -141,18 +141,6 @@ pub(super) async fn group() -> Refusal {
     Refusal::not_found("ResourceGroup does not exist")
 }
 
-/// None are known, whichever cluster is asked for.
-pub(super) async fn failure_domains(State(pages): State<Pages>, Path(cluster): Path<String>) -> Answer {
-    if cluster != pages.context.config.cluster {
-        return Err(Refusal::not_found("Cluster does not exist"));
-    }
-    Ok(body::json(json!({})))
-}
-
-pub(super) async fn failure_domain(Path((cluster, domain)): Path<(String, String)>) -> Refusal {
-    Refusal::not_found(format!("Domain {domain} for cluster {cluster} does not exist"))
-}
-
 pub(super) async fn isolation(Path(path): Path<BTreeMap<String, String>>) -> Refusal {
     let cluster = path.get("cluster").map_or("", String::as_str);
     Refusal::not_found(format!("NamespaceIsolationPolicies for cluster {cluster} does not exist"))

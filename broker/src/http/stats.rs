@@ -8,7 +8,7 @@ use super::owner::{Ask, is_forwarded, word};
 use super::policies::is_true;
 use super::topics::TopicPath;
 use super::{Answer, Pages, Refusal, body};
-use crate::policies::{Quota, Quotas};
+use crate::policies::{Effective, Quota, Quotas};
 use crate::topic::TopicHandle;
 
 impl Pages {
@@ -20,12 +20,13 @@ impl Pages {
             handle.tell_ages(&mut stats, self.context.clock.now_ms()).await.map_err(word)?;
         }
         // Counters are told also while policies cannot be read.
-        let quotas = self
-            .context
-            .policies
-            .effective(handle.name())
-            .await
-            .map_or_else(|_| Quotas::default(), |wanted| wanted.quotas());
+        let wanted = self.context.policies.effective(handle.name()).await.ok();
+        let quotas = wanted.as_ref().map_or_else(Quotas::default, Effective::quotas);
+        let clusters = wanted.map(|wanted| wanted.clusters());
+        let clusters = clusters.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let others = clusters.filter(|cluster| **cluster != self.context.config.cluster);
+        // Nothing goes to another cluster yet.
+        stats.replication = others.map(|other| (other.to_owned(), json!({"connected": false}))).collect();
         let limit = |quota: Option<Quota>| quota.map_or(-1, |quota| i64::try_from(quota.limit).unwrap_or(i64::MAX));
         (stats.backlog_quota_limit_size, stats.backlog_quota_limit_time) = (limit(quotas.size), limit(quotas.age));
         stats.owner_broker = Some(self.context.ownership.me().http.clone());
@@ -99,7 +100,9 @@ pub(super) async fn of_partitions(
         sum["averageMsgSize"] = json!(if 0.0 < messages { bytes / messages } else { 0.0 });
     }
     if let Some(sum) = sum.as_object_mut() {
-        sum.remove("ownerBroker"); // Each partition has its own.
+        for each in ["ownerBroker", "deduplicationStatus", "topicCreationTimeStamp", "lastPublishTimeStamp"] {
+            sum.remove(each); // Each partition has its own.
+        }
     }
     sum["metadata"] = json!({"partitions": partitions, "deleted": false});
     sum["partitions"] = if query.per_partition { json!(all) } else { json!({}) };

@@ -3,6 +3,7 @@
 //! Owns: the records of tenants, namespaces and partitioned topics.
 //! Promises: every change is a compare-and-set on what it depends on; whoever watches a namespace's topics misses none.
 //! Never: loads a topic.
+mod clusters;
 mod listing;
 mod names; // Who may have topics,
 mod pattern;

@@ -50,7 +50,7 @@ impl Namespaces {
         self.names_below(keys::TENANTS).await
     }
 
-    async fn names_below(&self, prefix: &str) -> Result<Vec<String>, ChangeError> {
+    pub(super) async fn names_below(&self, prefix: &str) -> Result<Vec<String>, ChangeError> {
         let records = self.metadata.list_all(prefix).await?;
         Ok(records.iter().filter_map(|record| record.key.as_str().strip_prefix(prefix).map(str::to_owned)).collect())
     }
@@ -66,7 +66,7 @@ impl Namespaces {
         if NamespaceName::new(tenant, "x").is_err() {
             return Err(ChangeError::Invalid("Tenant name is not valid".into()));
         }
-        let record = self.tenant_record(change)?;
+        let record = self.tenant_record(change).await?;
         match self.metadata.put(keys::tenant(tenant), record.encode_to_vec(), Expect::Absent).await {
             Ok(_) => Ok(()),
             Err(Error::Conflict { .. }) => Err(ChangeError::Conflict("Tenant already exist".into())),
@@ -78,20 +78,25 @@ impl Namespaces {
     pub(crate) async fn update_tenant(&self, tenant: &str, change: TenantChange) -> Result<(), ChangeError> {
         let not_found = || ChangeError::NotFound(format!("Tenant {tenant} not found"));
         let (_, found) = self.read::<TenantRecord>(&keys::tenant(tenant)).await?.ok_or_else(not_found)?;
-        let record = self.tenant_record(change)?;
+        let record = self.tenant_record(change).await?;
         self.metadata.put(keys::tenant(tenant), record.encode_to_vec(), Expect::Version(found.version)).await?;
         Ok(())
     }
 
-    fn tenant_record(&self, change: TenantChange) -> Result<TenantRecord, ChangeError> {
+    async fn tenant_record(&self, change: TenantChange) -> Result<TenantRecord, ChangeError> {
         let TenantChange { admin_roles, allowed_clusters } = change;
         if allowed_clusters.is_empty() || allowed_clusters.iter().any(|cluster| cluster.trim().is_empty()) {
             return Err(ChangeError::Invalid("Clusters cannot be empty or blank".into()));
         }
-        if allowed_clusters.iter().any(|cluster| *cluster != self.cluster) {
+        if self.unknown_cluster(&allowed_clusters).await?.is_some() {
             return Err(ChangeError::Invalid("Clusters do not exist".into()));
         }
         Ok(TenantRecord { admin_roles, allowed_clusters })
+    }
+
+    /// Whether namespaces of a tenant may be in these clusters.
+    pub(crate) async fn must_be_allowed(&self, tenant: &str, clusters: &[String]) -> Result<(), ChangeError> {
+        are_allowed(tenant, &self.tenant(tenant).await?, clusters)
     }
 
     /// Removes a tenant without namespaces.
@@ -131,12 +136,7 @@ impl Namespaces {
         let tenant_key = keys::tenant(namespace.tenant());
         let found = self.read::<TenantRecord>(&tenant_key).await?;
         let (tenant, tenant_record) = found.ok_or_else(tenant_not_found)?;
-        if let Some(other) = clusters.iter().find(|cluster| !tenant.allowed_clusters.contains(cluster)) {
-            return Err(ChangeError::Forbidden(format!(
-                "Cluster [{other}] is not in the list of allowed clusters list for tenant [{}]",
-                namespace.tenant()
-            )));
-        }
+        are_allowed(namespace.tenant(), &tenant, clusters)?;
         let record = self.namespace_record(bundles);
         let transaction = Transaction::new(vec![
             Operation::Check { key: tenant_key.into(), expect: Expect::Version(tenant_record.version) },
@@ -173,6 +173,15 @@ impl Namespaces {
     pub(crate) async fn cluster(&self) -> Result<ClusterRecord, Error> {
         let record = self.metadata.get(&keys::CLUSTER.into()).await?;
         record.as_ref().map(decode).transpose().map(Option::unwrap_or_default)
+    }
+}
+
+fn are_allowed(name: &str, tenant: &TenantRecord, clusters: &[String]) -> Result<(), ChangeError> {
+    match clusters.iter().find(|cluster| !tenant.allowed_clusters.contains(cluster)) {
+        Some(other) => Err(ChangeError::Forbidden(format!(
+            "Cluster [{other}] is not in the list of allowed clusters list for tenant [{name}]"
+        ))),
+        None => Ok(()),
     }
 }
 

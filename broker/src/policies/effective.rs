@@ -111,6 +111,14 @@ impl Effective {
         Quotas::of([&self.topic.record, &self.namespace.record])
     }
 
+    /// The clusters it is to be in, if somebody has said so.
+    pub(crate) fn clusters(&self) -> Value {
+        match plain::clusters(&self.topic.record) {
+            Value::Null => plain::clusters(&self.namespace.record),
+            set => set,
+        }
+    }
+
     /// When ledgers move to objects, and where. Without a policy: never.
     pub(crate) fn offload(&self) -> Option<OffloadPolicy> {
         offload::over(self.topic.record.offload.as_ref(), self.namespace.record.offload.as_ref())

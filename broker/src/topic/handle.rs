@@ -205,9 +205,11 @@ impl TopicHandle {
     pub(crate) async fn internal_stats(&self) -> Result<InternalStats, TopicError> {
         let chain = self.shared.reader.chain();
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (last, open) = (chain.last(), chain.last().filter(|last| last.sealed_at.is_none()));
+        let last = chain.last();
         let compacted = self.shared.reader.compacted();
         let none = LedgerStats { ledger_id: -1, entries: -1, size: -1, ..Default::default() };
+        // Made by the first message. Tools expect one in every list.
+        let to_come = LedgerStats { ledger_id: -1, ..Default::default() };
         let compacted_ledger = compacted.as_ref().map_or(none, |compacted| LedgerStats {
             ledger_id: compacted.ledger.map_or(-1, |ledger| signed(ledger.0)),
             entries: signed(compacted.entries),
@@ -222,12 +224,8 @@ impl TopicHandle {
             current_ledger_entries: last.map_or(0, |listed| listed.entries),
             current_ledger_size: last.map_or(0, |listed| listed.bytes),
             last_confirmed_entry: self.last_position().map_or_else(|| "-1:-1".into(), |last| last.to_string()),
-            state: match open {
-                _ if self.shared.terminated.load(Ordering::Relaxed) => "Terminated",
-                Some(_) => "LedgerOpened",
-                None => "ClosedLedger",
-            }
-            .into(),
+            // Whether or not a ledger is open: the next message opens one.
+            state: if self.shared.terminated.load(Ordering::Relaxed) { "Terminated" } else { "LedgerOpened" }.into(),
             ledgers: chain
                 .iter()
                 .map(|listed| LedgerStats {
@@ -237,6 +235,7 @@ impl TopicHandle {
                     offloaded: listed.objects.is_some(),
                     ..Default::default()
                 })
+                .chain(last.is_none().then_some(to_come))
                 .collect(),
             compacted_ledger,
             ..Default::default()

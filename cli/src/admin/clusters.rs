@@ -30,9 +30,50 @@ const TENANT_VERBS: &[Verb] = &[
     delete("delete", "tenants/{tenant}", "Delete a tenant").takes(&[TENANT, ALL_NAMESPACES]),
 ];
 
+/// What is said of a cluster.
+const DATA: [Argument; 10] = [
+    CLUSTER,
+    flag("service-url", "--service-url", Kind::Text("URL"), "Its admin interface, http://HOST:PORT")
+        .field("serviceUrl"),
+    flag("url-secure", "--url-secure", Kind::Text("URL"), "The same over TLS").field("serviceUrlTls"),
+    flag("broker-url", "--broker-url", Kind::Text("URL"), "Its brokers, pulsar://HOST:PORT").field("brokerServiceUrl"),
+    flag("broker-url-secure", "--broker-url-secure", Kind::Text("URL"), "The same over TLS")
+        .field("brokerServiceUrlTls"),
+    flag("proxy-url", "--proxy-url", Kind::Text("URL"), "A proxy before its brokers").field("proxyServiceUrl"),
+    flag("auth-plugin", "--auth-plugin", Kind::Text("CLASS"), "How to say there who one is")
+        .field("authenticationPlugin"),
+    flag("auth-parameters", "--auth-parameters", Kind::Text("PARAMETERS"), "What that needs to know")
+        .field("authenticationParameters"),
+    flag("listener", "--listener-name", Kind::Text("NAME"), "Which of its addresses are meant").field("listenerName"),
+    flag("peers", "--peer-clusters", Kind::List, "Clusters that take each other's place").field("peerClusterNames"),
+];
+const PEERS: Argument = flag("peers", "--peer-clusters", Kind::List, "Clusters that take each other's place");
+const DOMAIN: Argument = flag("domain", "--domain-name", Kind::Text("NAME"), "Name of the domain");
+const BROKERS_OF: Argument = flag("brokers", "--broker-list", Kind::List, "Brokers that fail together");
+const FAILURE_DOMAIN: &str = "clusters/{cluster}/failureDomains/{domain}";
+
 const CLUSTER_VERBS: &[Verb] = &[
     get("list", "clusters", "All clusters"),
     get("get", "clusters/{cluster}", "Where a cluster is reached").takes(&[CLUSTER]),
+    put("create", "clusters/{cluster}", "Make another cluster known; nothing goes there yet").takes(&DATA),
+    post("update", "clusters/{cluster}", "Replace what is said of a cluster").takes(&DATA),
+    delete("delete", "clusters/{cluster}", "Forget another cluster").takes(&[CLUSTER]),
+    get("get-peer-clusters", "clusters/{cluster}/peers", "Clusters that take each other's place").takes(&[CLUSTER]),
+    post("update-peer-clusters", "clusters/{cluster}/peers", "Say which clusters take each other's place")
+        .takes(&[CLUSTER, PEERS.needed().body()]),
+    get("list-failure-domains", "clusters/{cluster}/failureDomains", "Brokers that fail together").takes(&[CLUSTER]),
+    get("get-failure-domain", FAILURE_DOMAIN, "Brokers that fail together").takes(&[CLUSTER, DOMAIN.needed()]),
+    post("create-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&[
+        CLUSTER,
+        DOMAIN.needed(),
+        BROKERS_OF.field("brokers"),
+    ]),
+    post("update-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&[
+        CLUSTER,
+        DOMAIN.needed(),
+        BROKERS_OF.field("brokers"),
+    ]),
+    delete("delete-failure-domain", FAILURE_DOMAIN, "Forget a domain").takes(&[CLUSTER, DOMAIN.needed()]),
 ];
 
 const LEADER: &[Part] = &[Part::Fields(&[("broker", "/serviceUrl", Format::Plain)])];

@@ -1,6 +1,6 @@
 //! The table of namespaces.
 use super::value::Kind;
-use super::verb::{Argument, Resource, Verb, delete, flag, get, positional, put, switch};
+use super::verb::{Argument, Resource, Verb, delete, flag, get, positional, post, put, switch};
 use super::{daily, plain, policies};
 
 pub(super) const NAMESPACES: Resource = Resource {
@@ -75,6 +75,13 @@ const OWN: &[Verb] = &[
     delete("delete", "namespaces/{namespace}", "Delete a namespace").takes(&[NAMESPACE, ALL_TOPICS]),
     get("topics", "namespaces/{namespace}/topics", "Topics of a namespace; each partition is one of them")
         .takes(&[NAMESPACE, MODE, SYSTEM]),
+    get("get-clusters", "namespaces/{namespace}/replication", "Clusters it is to be in").takes(&[NAMESPACE]),
+    post(
+        "set-clusters",
+        "namespaces/{namespace}/replication",
+        "Say in which clusters it is to be; nothing goes to others yet",
+    )
+    .takes(&[NAMESPACE, REPLICATION.needed().body()]),
     get("policies", "namespaces/{namespace}", "All that is set for a namespace").takes(&[NAMESPACE]),
     get("bundles", "namespaces/{namespace}/bundles", "The bundles that share a namespace's topics out")
         .takes(&[NAMESPACE]),

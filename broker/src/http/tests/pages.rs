@@ -122,13 +122,9 @@ async fn what_is_not_possible_here_is_refused_and_not_done() {
             ("POST", &format!("{topic}/subscription/s/replicatedSubscriptionStatus"), "true", 501, ""),
             ("POST", &format!("{topic}/subscription/s/replicatedSubscriptionStatus"), "false", 204, ""),
             ("DELETE", &format!("{topic}/properties"), "", 400, ""),
-            ("POST", "/clusters/standalone", "{}", 501, ""),
-            ("POST", "/clusters/nix", "{}", 404, "Cluster does not exist"),
-            ("DELETE", "/clusters/standalone", "", 412, "Cluster not empty"),
             ("POST", "/resource-quotas/public/default/0x00000000_0x40000000", "{}", 501, ""),
             ("GET", "/broker-stats/allocator-stats/default", "", 404, ""),
             ("POST", &format!("{topic}/permissions/r"), r#""produce""#, 400, ""),
-            ("POST", "/clusters/standalone/failureDomains/d", r#"{"brokers":[]}"#, 501, ""),
             ("POST", "/clusters/standalone/namespaceIsolationPolicies/p", "{}", 501, ""),
         ])
         .await;
