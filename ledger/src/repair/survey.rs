@@ -5,6 +5,7 @@ use metadata::{Error, MetadataStore};
 use prost::Message;
 use proto::records::{LedgerRecord, LedgerState};
 use proto::{BookieId, LedgerId, keys};
+use tokio::time::{Instant, sleep};
 
 use super::plan;
 use crate::directory::Known;
@@ -56,6 +57,7 @@ pub(super) async fn survey(
     let mut survey = Survey::default();
     let mut after = None;
     loop {
+        let began = Instant::now();
         let page = metadata.list(keys::LEDGERS, after.as_ref(), PAGE).await?;
         for found in &page.records {
             match LedgerRecord::decode(found.value.clone()) {
@@ -68,6 +70,7 @@ pub(super) async fn survey(
             survey.findings.sort_by_key(|finding| (finding.copies, finding.ledger));
             return Ok(survey);
         }
+        sleep(began.elapsed()).await; // Whoever loads a topic meanwhile waits for a page and not for all of them.
     }
 }
 
