@@ -100,7 +100,7 @@ pub(super) async fn of_partitions(
         sum["averageMsgSize"] = json!(if 0.0 < messages { bytes / messages } else { 0.0 });
     }
     if let Some(sum) = sum.as_object_mut() {
-        for each in ["ownerBroker", "deduplicationStatus", "topicCreationTimeStamp", "lastPublishTimeStamp"] {
+        for each in ["ownerBroker", "deduplicationStatus"] {
             sum.remove(each); // Each partition has its own.
         }
     }
