@@ -112,6 +112,7 @@ impl Repairer {
 
     /// Looks over all ledgers and does for each that is not whole what can be done now, those with the fewest copies first.
     async fn round(&mut self, gone: &BTreeSet<BookieId>) -> Round {
+        let began = Instant::now();
         let survey = match self.repairs.survey(gone).await {
             Ok(survey) => survey,
             Err(error) => {
@@ -119,6 +120,7 @@ impl Repairer {
                 return Round::Left;
             }
         };
+        self.rounds.has_looked(began.elapsed());
         survey.corrupt.iter().for_each(|key| tracing::error!(key, "the record of a ledger cannot be understood"));
         for (ledger, owner) in &survey.in_doubt {
             tracing::error!(%ledger, owner, "the end of a ledger is in doubt: its only copy was damaged before it was settled");

@@ -11,6 +11,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(30);
 /// While nothing happens: a look reads the record of every ledger.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// How many times as long as a look has taken, none is taken while nothing happens.
+const APART: u32 = 50;
+
 /// What a round came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Round {
@@ -28,6 +31,8 @@ pub(super) struct Rounds {
     seen: Option<(BTreeMap<BookieId, Seen>, BTreeSet<BookieId>)>,
     in_limbo: Vec<BookieId>,
     pause: Duration,
+    /// What a look over all ledgers takes.
+    look: Duration,
     next: Option<Instant>,
 }
 
@@ -55,11 +60,16 @@ impl Rounds {
         is_news || self.next.is_none_or(|next| next <= now)
     }
 
+    /// A look over all ledgers has taken so long.
+    pub(super) fn has_looked(&mut self, took: Duration) {
+        self.look = took;
+    }
+
     pub(super) fn ended(&mut self, round: Round, now: Instant) {
         self.pause = match round {
             Round::Overtaken => Duration::ZERO,
             Round::Left => PAUSE_MIN,
-            Round::Done => (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+            Round::Done => (self.pause * 2).max(self.look * APART).clamp(PAUSE_MIN, PAUSE_MAX),
         };
         self.next = Some(now + self.pause);
     }
@@ -125,5 +135,22 @@ mod tests {
         after(Round::Left);
         after(Round::Overtaken);
         assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600, 30, 0]);
+    }
+
+    /// A look reads the record of every ledger: where there are very many, it must not be most of what an idle broker does.
+    #[test]
+    fn the_longer_a_look_takes_the_rarer_they_are() {
+        for (look, pause) in [(0, 30), (500, 30), (3000, 150), (60_000, 600)] {
+            let (mut rounds, now) = (Rounds::default(), Instant::now());
+            let (there, nobody) = ([(name("a"), THERE)].into(), BTreeSet::new());
+            assert!(rounds.is_due(&there, &nobody, now));
+            rounds.has_looked(Duration::from_millis(look));
+            rounds.ended(Round::Done, now);
+            let after = |seconds: u64| now + Duration::from_secs(seconds);
+            assert!(!rounds.is_due(&there, &nobody, after(pause - 1)), "{look} ms");
+            assert!(rounds.is_due(&there, &nobody, after(pause)), "{look} ms");
+            rounds.ended(Round::Left, now);
+            assert!(rounds.is_due(&there, &nobody, after(30)), "what is left to do does not wait for that");
+        }
     }
 }

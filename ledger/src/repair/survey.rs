@@ -12,7 +12,9 @@ use crate::directory::Known;
 use crate::{placement, records};
 
 /// Records read at once.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
+/// How many times as long as reading a page takes, nothing is read.
+const REST: u32 = 3;
 
 /// A ledger that is not whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(super) async fn survey(
             survey.findings.sort_by_key(|finding| (finding.copies, finding.ledger));
             return Ok(survey);
         }
-        sleep(began.elapsed()).await; // Whoever loads a topic meanwhile waits for a page and not for all of them.
+        sleep(began.elapsed() * REST).await; // Whoever loads a topic meanwhile waits for a page at most, and seldom.
     }
 }
 
