@@ -340,9 +340,11 @@ pub async fn fill_disks(check: &DiskFullRun) -> Result<DiskFullReport, Failure> 
     servers.have_a_reserve((check.disk_mib << 20) / 16).await?;
     let mut report = DiskFullReport::default();
     let mut writers: Vec<Writer> = (0..TOPICS).map(|number| Writer::new(servers.addresses(), number)).collect();
-    writers[0].step().await?;
-    // Made while there is room: to the last block, there is none for another.
-    Subscriber::open(&servers.addresses(), &Subscription::durable(&topic(0), READS_ON)).await?.close().await?;
+    if check.to_the_last_block {
+        // Made while there is room: then there is none for another. Elsewhere it is made on the full disk.
+        writers[0].step().await?;
+        Subscriber::open(&servers.addresses(), &Subscription::durable(&topic(0), READS_ON)).await?.close().await?;
+    }
     report.full_after = fill_until_refused(&servers, &mut writers).await?;
     for disk in &disks {
         report.free_when_full.push(disk.free()?);

@@ -83,7 +83,8 @@ pub(super) async fn namespace(State(pages): State<Pages>, Path((tenant, namespac
     let (cluster, clusters) = (&pages.context.config.cluster, policies::clusters(&set));
     let mut shown = json!({
         "auth_policies": {"namespace_auth": {}, "destination_auth": {}, "subscription_auth_roles": {}},
-        "replication_clusters": if clusters.is_null() { json!([cluster]) } else { clusters }, "allowed_clusters": [], "backlog_quota_map": {}, "clusterDispatchRate": {},
+        "replication_clusters": if clusters.is_null() { json!([cluster]) } else { clusters },
+        "allowed_clusters": [], "backlog_quota_map": {}, "clusterDispatchRate": {},
         "topicDispatchRate": {}, "subscriptionDispatchRate": {}, "replicatorDispatchRate": {},
         "clusterSubscribeRate": {}, "publishMaxMessageRate": {}, "latency_stats_sample_rate": {}, "deleted": false,
         "encryption_required": false, "subscription_auth_mode": "None", "offload_threshold": -1,

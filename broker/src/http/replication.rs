@@ -40,9 +40,9 @@ impl Pages {
         }
     }
 
-    /// Where everything is unless something else is said.
-    fn here(&self) -> Value {
-        json!([self.context.config.cluster])
+    /// Those that are set. Everything is here unless something else is said.
+    fn or_here(&self, set: Value) -> Response {
+        body::json(if set.is_null() { json!([self.context.config.cluster]) } else { set })
     }
 
     /// Whoever asks for copies elsewhere must not believe that there are any.
@@ -55,8 +55,7 @@ impl Pages {
 
 pub(super) async fn of_a_namespace(State(pages): State<Pages>, Path(path): NamespaceParts) -> Answer {
     let found = pages.context.policies.set_at(&namespace_level(&path)?).await;
-    let set = clusters(&found.map_err(|error| of_namespace(error, READING))?);
-    Ok(body::json(if set.is_null() { pages.here() } else { set }))
+    Ok(pages.or_here(clusters(&found.map_err(|error| of_namespace(error, READING))?)))
 }
 
 pub(super) async fn set_for_a_namespace(State(pages): State<Pages>, Path(path): NamespaceParts, body: Bytes) -> Answer {
@@ -79,10 +78,9 @@ pub(super) async fn set_for_a_namespace(State(pages): State<Pages>, Path(path): 
 pub(super) async fn of_a_topic(State(pages): State<Pages>, Path(path): TopicParts, asked: Query<Asked>) -> Answer {
     let record = set_for_topic(&pages, &path).await?;
     Ok(match clusters(&record) {
-        Value::Null if asked.applied() => {
-            let set = pages.context.policies.set_at(&namespace_level(&(path.0, path.1))?).await?;
-            let set = clusters(&set);
-            body::json(if set.is_null() { pages.here() } else { set })
+        _ if asked.applied() => {
+            let topic = pages.topic(&path.0, &path.1, &path.2)?;
+            pages.or_here(pages.context.policies.effective(&topic).await?.clusters())
         }
         Value::Null => StatusCode::OK.into_response(),
         set => body::json(set),
@@ -100,8 +98,9 @@ pub(super) async fn set_for_a_topic(
         return Err(refused("Can not remove local cluster from the local topic-level replication clusters policy"));
     }
     pages.all_exist(&clusters).await?;
-    pages.warn_of_replication(&path.2, &clusters);
-    changed(&pages, &path, &asked, Some(&clusters)).await
+    let answer = changed(&pages, &path, &asked, Some(&clusters)).await?;
+    pages.warn_of_replication(&format!("{}/{}/{}", path.0, path.1, path.2), &clusters);
+    Ok(answer)
 }
 
 pub(super) async fn forget_of_a_topic(

@@ -30,6 +30,7 @@ const TENANT_VERBS: &[Verb] = &[
     delete("delete", "tenants/{tenant}", "Delete a tenant").takes(&[TENANT, ALL_NAMESPACES]),
 ];
 
+const PEERS: Argument = flag("peers", "--peer-clusters", Kind::List, "Clusters that take each other's place");
 /// What is said of a cluster.
 const DATA: [Argument; 10] = [
     CLUSTER,
@@ -45,11 +46,11 @@ const DATA: [Argument; 10] = [
     flag("auth-parameters", "--auth-parameters", Kind::Text("PARAMETERS"), "What that needs to know")
         .field("authenticationParameters"),
     flag("listener", "--listener-name", Kind::Text("NAME"), "Which of its addresses are meant").field("listenerName"),
-    flag("peers", "--peer-clusters", Kind::List, "Clusters that take each other's place").field("peerClusterNames"),
+    PEERS.field("peerClusterNames"),
 ];
-const PEERS: Argument = flag("peers", "--peer-clusters", Kind::List, "Clusters that take each other's place");
 const DOMAIN: Argument = flag("domain", "--domain-name", Kind::Text("NAME"), "Name of the domain");
 const BROKERS_OF: Argument = flag("brokers", "--broker-list", Kind::List, "Brokers that fail together");
+const IN_A_DOMAIN: [Argument; 3] = [CLUSTER, DOMAIN.needed(), BROKERS_OF.field("brokers")];
 const FAILURE_DOMAIN: &str = "clusters/{cluster}/failureDomains/{domain}";
 
 const CLUSTER_VERBS: &[Verb] = &[
@@ -63,16 +64,8 @@ const CLUSTER_VERBS: &[Verb] = &[
         .takes(&[CLUSTER, PEERS.needed().body()]),
     get("list-failure-domains", "clusters/{cluster}/failureDomains", "Brokers that fail together").takes(&[CLUSTER]),
     get("get-failure-domain", FAILURE_DOMAIN, "Brokers that fail together").takes(&[CLUSTER, DOMAIN.needed()]),
-    post("create-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&[
-        CLUSTER,
-        DOMAIN.needed(),
-        BROKERS_OF.field("brokers"),
-    ]),
-    post("update-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&[
-        CLUSTER,
-        DOMAIN.needed(),
-        BROKERS_OF.field("brokers"),
-    ]),
+    post("create-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&IN_A_DOMAIN),
+    post("update-failure-domain", FAILURE_DOMAIN, "Say which brokers fail together").takes(&IN_A_DOMAIN),
     delete("delete-failure-domain", FAILURE_DOMAIN, "Forget a domain").takes(&[CLUSTER, DOMAIN.needed()]),
 ];
 
