@@ -3,6 +3,7 @@
 //! Keys stand below `/geminga/CLUSTER/`; a record's version is etcd's `mod_revision`. The client connects again by itself.
 mod failure;
 mod keeper;
+mod listing;
 mod server;
 mod transaction;
 mod watching;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, KvClient};
+use etcd_client::{Client, ConnectOptions, KeyValue, KvClient};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::lease::{Lease, lease};
@@ -32,8 +33,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 const PING_INTERVAL: Duration = Duration::from_secs(6);
 const PING_WAIT: Duration = Duration::from_secs(3);
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// Larger answers to a listing are asked for again in halves.
-const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A hundred records of the largest size, and what stands around them.
 const ANSWER_BYTES_MAX: usize = 112 * 1024 * 1024;
 /// Cluster names stand in every key.
@@ -114,9 +113,9 @@ fn version(revision: i64) -> Version {
     Version(u64::try_from(revision).unwrap_or(0))
 }
 
-/// The first key after all those that start with `full`, which is never empty and, as UTF-8, never ends with the last byte.
-fn end_of(full: &str) -> Vec<u8> {
-    let mut end = full.as_bytes().to_vec();
+/// The first key after all those that start with `full`, a beginning of UTF-8: it is never empty and never ends with the last byte.
+fn end_of(full: &[u8]) -> Vec<u8> {
+    let mut end = full.to_vec();
     if let Some(last) = end.last_mut() {
         *last += 1;
     }
@@ -166,34 +165,7 @@ impl MetadataStore for EtcdStore {
 
     async fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Error> {
         limits::check_limit(limit)?;
-        let deadline = Instant::now() + DEADLINE;
-        let full = self.full(prefix);
-        let start = match after {
-            // The next key after one is that with a zero byte behind it.
-            Some(after) if prefix <= after.as_str() => self.full(after.as_str()) + "\0",
-            _ => full.clone(),
-        };
-        let mut limit = i64::try_from(limit).expect("at most a thousand");
-        loop {
-            if end_of(&full) <= start.as_bytes().to_vec() {
-                return Ok(Page { records: Vec::new(), more: false });
-            }
-            let options = GetOptions::new().with_range(end_of(&full)).with_limit(limit);
-            let answer = until(deadline, || {
-                let mut kv = self.client.kv_client().max_decoding_message_size(PAGE_BYTES_MAX);
-                let (start, options) = (start.clone(), options.clone());
-                async move { kv.get(start, Some(options)).await }
-            });
-            match answer.await {
-                Ok(mut answer) => {
-                    let more = answer.more();
-                    let records = answer.take_kvs().into_iter().map(|pair| self.record(pair));
-                    return Ok(Page { records: records.collect::<Result<_, _>>()?, more });
-                }
-                Err(Failure::TooLarge(_)) if 1 < limit => limit /= 2,
-                Err(failure) => return Err(failure.into_error()),
-            }
-        }
+        listing::list(self, prefix, after, limit).await
     }
 
     async fn watch(&self, prefix: &str) -> Result<Watch, Error> {

@@ -12,7 +12,7 @@ pub(super) async fn watch(store: &EtcdStore, prefix: &str) -> Result<Watch, Erro
     let full = store.full(prefix);
     let stream = until(Instant::now() + DEADLINE, || {
         let mut client = store.client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX);
-        let (full, end) = (full.clone(), end_of(&full));
+        let (full, end) = (full.clone(), end_of(full.as_bytes()));
         async move {
             let mut stream = client.watch(full, Some(WatchOptions::new().with_range(end))).await?;
             match stream.message().await? {
