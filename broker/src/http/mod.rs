@@ -153,7 +153,7 @@ fn admin(passing: Pages) -> Routes {
         .merge(names)
         .merge(ours)
         .merge(persistent())
-        .merge(non_persistent::pages().about(passing));
+        .merge(non_persistent::pages().about(&passing));
     Routes::new().nest("/admin/v2", paths)
 }
 

@@ -19,11 +19,9 @@ pub(super) struct Listed {
     pub(super) methods: Vec<Method>,
 }
 
-/// Paths and their pages.
-pub(super) struct Routes {
-    router: Router<Pages>,
-    listed: Vec<Listed>,
-}
+/// Paths and their pages, in the order in which they were put in. The router is made once, of all of them: each that is merged into
+/// another one is built again, and leaves holes in the memory.
+pub(super) struct Routes(Vec<(String, Page)>);
 
 macro_rules! methods {
     ($($name:ident $method:ident),*) => {
@@ -54,39 +52,38 @@ impl Page {
 
 impl Routes {
     pub(super) fn new() -> Self {
-        Self { router: Router::new(), listed: Vec::new() }
+        Self(Vec::new())
     }
 
     pub(super) fn route(mut self, path: &str, page: Page) -> Self {
-        if !page.methods.is_empty() {
-            self.listed.push(Listed { path: path.into(), methods: page.methods });
-        }
-        Self { router: self.router.route(path, page.router), ..self }
+        self.0.push((path.into(), page));
+        self
     }
 
     pub(super) fn merge(mut self, other: Self) -> Self {
-        self.listed.extend(other.listed);
-        Self { router: self.router.merge(other.router), ..self }
+        self.0.extend(other.0);
+        self
     }
 
     pub(super) fn nest(mut self, prefix: &str, other: Self) -> Self {
         let below = |path: &str| if path == "/" { prefix.to_owned() } else { format!("{prefix}{path}") };
-        self.listed
-            .extend(other.listed.iter().map(|one| Listed { path: below(&one.path), methods: one.methods.clone() }));
-        Self { router: self.router.nest(prefix, other.router), ..self }
+        self.0.extend(other.0.into_iter().map(|(path, page)| (below(&path), page)));
+        self
     }
 
     /// The same pages about something else.
-    pub(super) fn about(self, pages: Pages) -> Self {
-        Self { router: self.router.with_state(pages), ..self }
+    pub(super) fn about(self, pages: &Pages) -> Self {
+        let about = |page: Page| Page { router: page.router.with_state(pages.clone()), ..page };
+        Self(self.0.into_iter().map(|(path, page)| (path, about(page))).collect())
     }
 
-    /// All paths, in the order in which they were put in. One that stands twice has different methods.
-    pub(super) fn listed(&self) -> &[Listed] {
-        &self.listed
+    /// Paths with methods of their own. One that stands twice has different methods.
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        let of_their_own = self.0.iter().filter(|(_, page)| !page.methods.is_empty());
+        of_their_own.map(|(path, page)| Listed { path: path.clone(), methods: page.methods.clone() }).collect()
     }
 
     pub(super) fn into_router(self) -> Router<Pages> {
-        self.router
+        self.0.into_iter().fold(Router::new(), |router, (path, page)| router.route(&path, page.router))
     }
 }
