@@ -69,7 +69,12 @@ impl Ranges {
 }
 
 /// See [`MetadataStore::list`](crate::MetadataStore::list).
-pub(super) async fn list(store: &EtcdStore, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Page, Error> {
+pub(super) async fn list(
+    store: &EtcdStore,
+    prefix: &str,
+    after: Option<&Key>,
+    mut limit: usize,
+) -> Result<Page, Error> {
     let deadline = Instant::now() + DEADLINE;
     let mut page = Page { records: Vec::new(), more: false };
     let after = after.map(|after| store.full(after.as_str()));
@@ -88,8 +93,7 @@ pub(super) async fn list(store: &EtcdStore, prefix: &str, after: Option<&Key>, l
             return Ok(page);
         }
         if PAGE_BYTES_MAX <= bytes {
-            page.more = true; // Perhaps.
-            return Ok(page);
+            limit = page.records.len(); // It has enough. All that is left to know is whether there are more.
         }
     }
 }
