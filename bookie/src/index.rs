@@ -2,6 +2,7 @@
 //!
 //! Entries of segments without a footer are listed one by one; of a sealed segment only runs are kept in memory, and the
 //! footer is asked when one of them is needed.
+mod entries;
 mod extent;
 mod open;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use proto::bookie::Holding;
 use proto::{EntryId, LedgerId};
 
+pub(crate) use self::entries::without_gap;
 pub(crate) use self::extent::{Extent, Run, Usage};
 pub(crate) use self::open::{OpenLedger, OpenSegment};
 
@@ -119,7 +121,7 @@ impl Index {
         };
         for (segment, open) in self.open.iter().rev() {
             let Some(entries) = open.ledgers.get(&ledger).map(|open| &open.entries) else { continue };
-            let entries = without_gap(entries, entry, limit);
+            let entries = entries.without_gap(entry, limit);
             if !entries.is_empty() {
                 return Found::Open(*segment, self.segments[segment].extent.clone(), entries);
             }
@@ -300,7 +302,7 @@ impl Index {
     pub(crate) fn retained_bytes(&self) -> usize {
         let runs: usize = self.ledgers.values().map(|ledger| ledger.runs.capacity() * size_of::<Run>()).sum();
         let open = self.open.values().flat_map(|segment| segment.ledgers.values());
-        let entries: usize = open.map(|ledger| ledger.entries.capacity() * size_of::<IndexEntry>()).sum();
+        let entries: usize = open.map(|ledger| ledger.entries.bytes()).sum();
         let ledgers = self.ledgers.capacity() * (size_of::<Ledger>() + size_of::<LedgerId>());
         let segments = self.segments.len() * (size_of::<Segment>() + size_of::<SegmentId>());
         ledgers + segments + runs + entries + self.marks.bytes()
@@ -332,11 +334,4 @@ impl Prepared {
         let runs = state.seal(segment, rows).map(|(row, run)| (row.ledger, run)).collect();
         Self { segment, state, runs }
     }
-}
-
-/// `entry` and up to `limit` entries in all that follow it without a gap, of sorted ones.
-pub(crate) fn without_gap(entries: &[IndexEntry], entry: EntryId, limit: usize) -> Vec<IndexEntry> {
-    let Ok(from) = entries.binary_search_by_key(&entry, |held| held.entry) else { return Vec::new() };
-    let following = entries[from..].iter().zip(entry.0..).take(limit);
-    following.take_while(|(held, expected)| held.entry.0 == *expected).map(|(held, _)| *held).collect()
 }

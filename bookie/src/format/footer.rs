@@ -1,4 +1,6 @@
 //! What closes a sealed segment: index entries sorted by ledger and entry, a directory of runs, and a trailer in the last block.
+use std::io;
+
 use proto::{EntryId, LedgerId};
 
 use super::{Generation, IndexEntry, Place, SegmentId, put, u32_at, u64_at};
@@ -9,6 +11,8 @@ const MAGIC: [u8; 8] = *b"GEMFOOTR";
 pub(crate) const INDEX_ENTRY: usize = 20;
 const ROW: usize = 56;
 const TRAILER: usize = 96;
+/// One write of index and directory.
+const BODY_WRITE: usize = 128 << 10;
 
 /// What a segment says about a ledger besides its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,41 +84,91 @@ pub(crate) fn decode_index(bytes: &[u8]) -> Vec<IndexEntry> {
         .collect()
 }
 
-/// A footer as it is written: the trailer vouches for the body, so the body must be durable first.
+/// What is left to do once index and directory are written: the trailer vouches for them, so they must be durable before it is written.
 #[derive(Debug)]
 pub(crate) struct EncodedFooter {
-    /// Index and directory, from `footer.data_end` on.
-    pub(crate) body: AlignedBuffer,
+    /// The directory.
+    pub(crate) rows: Vec<Row>,
     /// The file's last block.
     pub(crate) trailer: AlignedBuffer,
     pub(crate) footer: Footer,
 }
 
-/// A footer for a file that is to be at least `length_min` long, with the rows' offsets and CRCs, the counts and the lengths
-/// filled in. `runs` are in the order of ledgers and entries.
-pub(crate) fn encode_footer(mut footer: Footer, length_min: u64, runs: &mut [(Row, Vec<IndexEntry>)]) -> EncodedFooter {
-    let count: usize = runs.iter().map(|(_, entries)| entries.len()).sum();
-    let size = count * INDEX_ENTRY + runs.len() * ROW;
-    let mut body = AlignedBuffer::with_capacity(size);
-    let mut piece = Vec::new();
-    for (row, entries) in runs.iter_mut() {
-        piece.clear();
-        entries.iter().for_each(|entry| put_index(&mut piece, entry));
-        row.offset = footer.data_end + body.len() as u64;
+/// Takes the next blocks of a file, and where they lie.
+pub(crate) type Sink<'a> = dyn FnMut(u64, &[u8]) -> io::Result<()> + 'a;
+
+/// Gives `write` index and directory, from `footer.data_end` on, and then the footer for a file that is to be at least `length_min`
+/// long, with the rows' offsets and CRCs, the counts and the lengths filled in. `runs` are in the order of ledgers and entries.
+pub(crate) fn encode_footer<'a>(
+    mut footer: Footer,
+    length_min: u64,
+    runs: impl Iterator<Item = (Row, &'a [IndexEntry])>,
+    write: &mut Sink<'_>,
+) -> io::Result<EncodedFooter> {
+    let mut body = Body { offset: footer.data_end, buffer: AlignedBuffer::with_capacity(BODY_WRITE), write };
+    let (mut rows, mut index) = (Vec::new(), Vec::new());
+    for (mut row, entries) in runs {
+        index.clear();
+        entries.iter().for_each(|entry| put_index(&mut index, entry));
+        row.offset = body.end();
         row.count = u32::try_from(entries.len()).expect("runs are short");
-        row.crc = run_crc(&piece, footer.generation);
-        body.extend(&piece);
+        row.crc = run_crc(&index, footer.generation);
+        body.put(&index)?;
+        rows.push(row);
     }
-    footer.rows_offset = footer.data_end + body.len() as u64;
-    footer.rows = runs.len() as u64;
-    let from = body.len();
-    runs.iter().for_each(|(row, _)| body.extend(&row.encode()));
-    footer.rows_crc = crc32c::crc32c(&body.bytes()[from..]);
-    body.resize(body.len().next_multiple_of(BLOCK));
-    footer.file_length = (footer.data_end + body.len() as u64 + BLOCK as u64).max(length_min);
+    footer.rows_offset = body.end();
+    footer.rows = rows.len() as u64;
+    footer.rows_crc = 0;
+    for bytes in rows.iter().map(Row::encode) {
+        footer.rows_crc = crc32c::crc32c_append(footer.rows_crc, &bytes);
+        body.put(&bytes)?;
+    }
+    footer.file_length = (body.finish()? + BLOCK as u64).max(length_min);
     let mut trailer = AlignedBuffer::zeroed(BLOCK);
     footer.write(trailer.bytes_mut());
-    EncodedFooter { body, trailer, footer }
+    Ok(EncodedFooter { rows, trailer, footer })
+}
+
+/// What comes before the trailer, on its way to the file: it may be of any length, and is never in memory as a whole.
+struct Body<'a, 'w> {
+    /// Of what `buffer` holds, in the file.
+    offset: u64,
+    buffer: AlignedBuffer,
+    write: &'a mut Sink<'w>,
+}
+
+impl Body<'_, '_> {
+    fn end(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BODY_WRITE - self.buffer.len()));
+            self.buffer.extend(now);
+            if self.buffer.len() == BODY_WRITE {
+                self.flush()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (self.write)(self.offset, self.buffer.bytes())?;
+        self.offset = self.end();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Completes the last block. Says where it ends.
+    fn finish(mut self) -> io::Result<u64> {
+        self.buffer.resize(self.buffer.len().next_multiple_of(BLOCK));
+        if !self.buffer.is_empty() {
+            self.flush()?;
+        }
+        Ok(self.offset)
+    }
 }
 
 impl Row {

@@ -85,10 +85,12 @@ fn a_record_of_an_earlier_life_is_no_record() {
     }
 }
 
-#[test]
-fn a_footer_reads_as_it_was_written_and_a_flipped_bit_is_found() {
-    let entries: Vec<_> = (0..5).map(|n| IndexEntry { entry: EntryId(n), offset: 7, size: 8, digest: 9 }).collect();
-    let row = |ledger| Row {
+fn index(entries: u64) -> Vec<IndexEntry> {
+    (0..entries).map(|n| IndexEntry { entry: EntryId(n), offset: 7, size: 8, digest: 9 }).collect()
+}
+
+fn row(ledger: u64) -> Row {
+    Row {
         ledger: LedgerId(ledger),
         first: EntryId(0),
         end: EntryId(5),
@@ -98,9 +100,11 @@ fn a_footer_reads_as_it_was_written_and_a_flipped_bit_is_found() {
         flags: RowFlags { fenced: ledger == 2, deleted: false },
         crc: 0,
         bytes: 280,
-    };
-    let mut runs = vec![(row(1), entries.clone()), (row(2), vec![])];
-    let footer = Footer {
+    }
+}
+
+fn footer() -> Footer {
+    Footer {
         segment: SegmentId(3),
         generation: GENERATION,
         data_end: 16384,
@@ -110,24 +114,65 @@ fn a_footer_reads_as_it_was_written_and_a_flipped_bit_is_found() {
         rows_offset: 0,
         rows_crc: 0,
         file_length: 0,
+    }
+}
+
+/// The footer, and what was written of it before the trailer.
+fn encoded<'a>(length_min: u64, runs: impl Iterator<Item = (Row, &'a [IndexEntry])>) -> (EncodedFooter, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut write = |offset, piece: &[u8]| {
+        assert_eq!(offset, 16384 + bytes.len() as u64, "each write follows the last");
+        assert!(piece.len().is_multiple_of(BLOCK) && !piece.is_empty(), "of whole blocks");
+        bytes.extend_from_slice(piece);
+        Ok(())
     };
-    let EncodedFooter { body, trailer, footer } = encode_footer(footer, 0, &mut runs);
-    let (bytes, trailer) = (body.bytes(), trailer.bytes());
+    (encode_footer(footer(), length_min, runs, &mut write).expect("it can be written"), bytes)
+}
+
+#[test]
+fn a_footer_reads_as_it_was_written_and_a_flipped_bit_is_found() {
+    let entries = index(5);
+    let runs = || [(row(1), &entries[..]), (row(2), &[])].into_iter();
+    let (EncodedFooter { rows, trailer, footer }, bytes) = encoded(0, runs());
+    let trailer = trailer.bytes();
     assert_eq!(footer.trailer_offset(), 16384 + bytes.len() as u64, "without a length to keep, the trailer follows");
     assert_eq!(Footer::read(trailer, SegmentId(3), GENERATION, footer.file_length), Some(footer));
     assert_eq!(Footer::read(trailer, SegmentId(3), GENERATION, footer.file_length + 4096), None, "not at the end");
     let rows_at = (footer.rows_offset - footer.data_end) as usize;
-    assert_eq!(footer.rows(&bytes[rows_at..]), Some(vec![runs[0].0, runs[1].0]));
+    assert_eq!(footer.rows(&bytes[rows_at..]), Some(rows.clone()));
     assert_eq!(decode_index(&bytes[..5 * INDEX_ENTRY]), entries);
-    assert_eq!(run_crc(&bytes[..5 * INDEX_ENTRY], GENERATION), runs[0].0.crc);
+    assert_eq!(run_crc(&bytes[..5 * INDEX_ENTRY], GENERATION), rows[0].crc);
     for at in 0..TRAILER_BYTES {
         let mut block = trailer.to_vec();
         block[at] ^= 1;
         let reserved = (12..16).contains(&at);
         assert_eq!(Footer::read(&block, SegmentId(3), GENERATION, footer.file_length).is_some(), reserved, "byte {at}");
     }
-    let kept = encode_footer(footer, 1 << 20, &mut runs).footer;
+    let kept = encoded(1 << 20, runs()).0.footer;
     assert_eq!((kept.file_length, kept.rows_offset), (1 << 20, footer.rows_offset), "or it lies at the end of that");
+}
+
+#[test]
+fn a_footer_of_many_writes_reads_as_one_of_few() {
+    let entries = index(20);
+    let (EncodedFooter { rows, footer, .. }, bytes) =
+        encoded(0, (0..3000).map(|ledger| (row(ledger), &entries[..(ledger % 20) as usize])));
+    assert!(500 << 10 < bytes.len(), "much more than one write: {}", bytes.len());
+    assert_eq!(footer.rows(&bytes[(footer.rows_offset - footer.data_end) as usize..]).as_ref(), Some(&rows));
+    for (row, ledger) in rows.iter().zip(0..) {
+        let at = (row.offset - footer.data_end) as usize;
+        let run = &bytes[at..at + row.count as usize * INDEX_ENTRY];
+        assert_eq!((row.ledger, row.count), (LedgerId(ledger), (ledger % 20) as u32));
+        assert_eq!((decode_index(run).len(), run_crc(run, GENERATION)), (row.count as usize, row.crc));
+    }
+}
+
+#[test]
+fn a_footer_that_cannot_be_written_says_so() {
+    let entries = index(10_000);
+    let full = &mut |_, _: &[u8]| Err(std::io::ErrorKind::StorageFull.into());
+    let outcome = encode_footer(footer(), 0, [(row(1), &entries[..])].into_iter(), full);
+    assert_eq!(outcome.expect_err("nothing was written").kind(), std::io::ErrorKind::StorageFull);
 }
 
 const TRAILER_BYTES: usize = 96;

@@ -3,13 +3,13 @@ use std::collections::HashMap;
 
 use proto::{EntryId, LedgerId};
 
+use super::entries::Entries;
 use crate::format::{IndexEntry, Kind, Place, Record, RowFlags};
 
 /// All that a segment without a footer holds of one ledger.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenLedger {
-    /// Sorted by entry.
-    pub(crate) entries: Vec<IndexEntry>,
+    pub(crate) entries: Entries,
     pub(crate) confirmed: EntryId,
     pub(crate) flags: RowFlags,
     /// Of records whose ledger was deleted since.
@@ -35,13 +35,11 @@ impl OpenSegment {
             Kind::Tombstone => {
                 open.flags.deleted = true;
                 let dead = std::mem::take(&mut open.entries);
-                open.dead_bytes += dead.iter().map(IndexEntry::bytes).sum::<u64>();
+                open.dead_bytes += dead.pieces().flatten().map(IndexEntry::bytes).sum::<u64>();
             }
             Kind::Entry => {
-                insert(
-                    &mut open.entries,
-                    IndexEntry { entry: record.entry, offset, size: record.size, digest: record.digest },
-                );
+                let Record { entry, size, digest, .. } = *record;
+                open.entries.insert(IndexEntry { entry, offset, size, digest });
                 open.confirmed = open.confirmed.max(record.confirmed);
             }
         }
@@ -50,16 +48,5 @@ impl OpenSegment {
     /// Takes in an entry of a ledger that was deleted since it was written.
     pub(super) fn note_dead(&mut self, record: &Record) {
         self.ledgers.entry(record.ledger).or_default().dead_bytes += record.bytes() as u64;
-    }
-}
-
-fn insert(entries: &mut Vec<IndexEntry>, entry: IndexEntry) {
-    match entries.last() {
-        Some(last) if entry.entry <= last.entry => {
-            let at = entries.partition_point(|held| held.entry < entry.entry);
-            assert!(entries[at].entry != entry.entry, "an entry is indexed once");
-            entries.insert(at, entry);
-        }
-        _ => entries.push(entry),
     }
 }

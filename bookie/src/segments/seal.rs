@@ -2,16 +2,13 @@
 use std::io;
 use std::sync::Arc;
 
-use proto::EntryId;
+use proto::{EntryId, LedgerId};
 
 use super::HEADER_END;
 use super::scan::Window;
 use crate::disk::{AlignedBuffer, BLOCK, DiskFile};
 use crate::format::{EncodedFooter, Footer, Generation, IndexEntry, Row, SegmentId, encode_footer};
 use crate::index::{Extent, OpenLedger, OpenSegment};
-
-/// Index entries that one directory row covers: what a reader fetches at once.
-const RUN_ENTRIES: usize = 2048;
 
 /// Appends the footer to what is in `file` and makes both durable. A file at least half full keeps its length, so that its
 /// blocks need not be written first when it is used again, and so does one that is free at once; what others have too much is cut
@@ -22,7 +19,6 @@ pub(crate) fn write_footer(
     extent: &Extent,
     open: &OpenSegment,
 ) -> io::Result<(Vec<Row>, u64)> {
-    let mut runs = runs(open);
     let footer = Footer {
         segment,
         generation: extent.generation,
@@ -37,15 +33,19 @@ pub(crate) fn write_footer(
     let length = file.length()?;
     let keeps = length / 2 <= extent.data_end || open.ledgers.is_empty();
     let length_min = if keeps { length / BLOCK as u64 * BLOCK as u64 } else { 0 };
-    let EncodedFooter { body, trailer, footer } = encode_footer(footer, length_min, &mut runs);
+    let mut written = 0;
+    let EncodedFooter { rows, trailer, footer } =
+        encode_footer(footer, length_min, runs(open), &mut |offset, bytes| {
+            written += bytes.len() as u64;
+            file.write_at(offset, bytes)
+        })?;
     if footer.file_length < length {
         file.set_length(footer.file_length)?;
     }
-    file.write_at(footer.data_end, body.bytes())?;
     file.sync()?;
     file.write_at(footer.trailer_offset(), trailer.bytes())?; // It vouches for what is durable now.
     file.sync()?;
-    Ok((runs.into_iter().map(|(row, _)| row).collect(), (body.len() + trailer.len()) as u64))
+    Ok((rows, written + trailer.len() as u64))
 }
 
 /// The footer and its directory, if they are whole. What the directory's runs point to is not looked at.
@@ -69,34 +69,28 @@ pub(crate) fn read_footer(
     Ok(rows.map(|rows| (footer, rows)))
 }
 
-fn runs(open: &OpenSegment) -> Vec<(Row, Vec<IndexEntry>)> {
+fn runs(open: &OpenSegment) -> impl Iterator<Item = (Row, &[IndexEntry])> {
     let mut ledgers: Vec<_> = open.ledgers.iter().collect();
     ledgers.sort_unstable_by_key(|(ledger, _)| **ledger);
-    let mut runs = Vec::with_capacity(ledgers.len());
-    for (ledger, held) in ledgers {
-        let nothing: &[IndexEntry] = &[]; // A ledger that was only fenced or deleted here has a row as well.
-        let pieces: Vec<&[IndexEntry]> =
-            if held.entries.is_empty() { vec![nothing] } else { held.entries.chunks(RUN_ENTRIES).collect() };
-        for piece in pieces {
-            let row = Row {
-                ledger: *ledger,
-                first: piece.first().map_or(EntryId::FIRST, |entry| entry.entry),
-                end: piece.last().map_or(EntryId::FIRST, |entry| entry.entry.next()),
-                confirmed: held.confirmed,
-                offset: 0,
-                count: 0,
-                flags: held.flags,
-                crc: 0,
-                bytes: bytes(held, piece),
-            };
-            runs.push((row, piece.to_vec()));
-        }
-    }
-    runs
+    ledgers.into_iter().flat_map(|(ledger, held)| {
+        // A ledger that was only fenced or deleted here has a row as well.
+        let nothing = held.entries.is_empty().then_some(&[][..]);
+        held.entries.pieces().chain(nothing).map(|piece| (row(*ledger, held, piece), piece))
+    })
 }
 
-fn bytes(held: &OpenLedger, piece: &[IndexEntry]) -> u32 {
+fn row(ledger: LedgerId, held: &OpenLedger, piece: &[IndexEntry]) -> Row {
     let live: u64 = piece.iter().map(IndexEntry::bytes).sum();
     let bytes = if piece.is_empty() { held.dead_bytes } else { live };
-    u32::try_from(bytes).expect("segments are below 4 GiB")
+    Row {
+        ledger,
+        first: piece.first().map_or(EntryId::FIRST, |entry| entry.entry),
+        end: piece.last().map_or(EntryId::FIRST, |entry| entry.entry.next()),
+        confirmed: held.confirmed,
+        offset: 0,
+        count: 0,
+        flags: held.flags,
+        crc: 0,
+        bytes: u32::try_from(bytes).expect("segments are below 4 GiB"),
+    }
 }
