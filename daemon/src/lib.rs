@@ -10,6 +10,7 @@ mod drain;
 mod failure;
 mod health;
 pub mod http;
+mod memory;
 pub mod metrics;
 mod net;
 mod process; // In the order a process lives.

@@ -51,6 +51,7 @@ pub fn supervise<F>(name: &'static str, log: &str, body: F) -> ExitCode
 where
     F: AsyncFnOnce(Drain) -> Result<(), Failure>,
 {
+    crate::memory::give_back_large_blocks();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(name, Err(Failure::internal(format!("cannot start threads: {error}")))),
