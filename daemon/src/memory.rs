@@ -8,7 +8,7 @@ const MAPPED_MIN: i32 = 256 << 10;
 /// heaps from then on, and gives a heap back only from its upper end. A buffer of some megabytes that is used once a minute then costs
 /// all that ever lies around it (mallopt(3), `M_MMAP_THRESHOLD`). With the threshold set, it does not move.
 ///
-/// Must be called before there are threads that allocate.
+/// Called first of all, before anything is learned.
 #[allow(unsafe_code)] // The only place: the standard library has no way to say it, nor has a crate without a C build.
 pub(crate) fn give_back_large_blocks() {
     #[cfg(target_env = "gnu")]
